@@ -1,0 +1,87 @@
+"""How well latents follow true labels: AUROC of every latent for every class, and purity of the top clips.
+
+Ours: neither is in the paper; both need clips whose labels are known (the demo, or a labelled set).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.stats import rankdata
+
+_CHUNK_VALUES = 1 << 22
+
+
+class LabelError(ValueError):
+    """Scores and labels that do not fit together; the message says how to mend it."""
+
+
+class Purity(NamedTuple):
+    """Whether the p clips of each latent share a true label, and which."""
+
+    pure: Bool[np.ndarray, " latents"]
+    """All p clips are there and share at least one label."""
+    label: Int[np.ndarray, " latents"]
+    """The shared label; of several the one with the fewest clips, then the lowest index; −1 if none is shared."""
+    shared: Bool[np.ndarray, "latents classes"]
+    """Every label that all p clips carry."""
+
+
+def auroc(
+    scores: Float[np.ndarray, "clips latents"], labels: Bool[np.ndarray, "clips classes"]
+) -> Float[np.ndarray, "latents classes"]:
+    """P(score of a clip with the class > score of one without), ties counting one half.
+
+    By the rank-sum statistic with mid-ranks: AUROC = (R⁺ − n⁺(n⁺ + 1)/2) / (n⁺ n⁻), R⁺ the sum of the ranks of the
+    clips with the class (Mann and Whitney 1947). NaN for a class that all clips or no clip carries. Latents are taken
+    in chunks, so memory does not grow with their number.
+
+    Raises:
+        LabelError: shapes differ, a label is neither 0 nor 1, or a score is not finite.
+    """
+    scores, truth = np.asarray(scores), _as_bool(labels)
+    if scores.ndim != 2 or len(scores) != len(truth):
+        raise LabelError(f"scores has shape {scores.shape} and labels {truth.shape}; both need one row a clip.")
+    if not np.isfinite(scores).all():
+        raise LabelError("Some scores are not finite; leave those clips out or score them again.")
+    positives = truth.sum(0).astype(np.float64)
+    pairs = positives * (len(truth) - positives)
+    weights = truth.astype(np.float64)
+    result = np.full((scores.shape[1], truth.shape[1]), np.nan)
+    step = max(1, _CHUNK_VALUES // max(1, len(scores)))
+    for start in range(0, scores.shape[1], step):
+        ranks = rankdata(scores[:, start : start + step], method="average", axis=0)
+        wins = ranks.T @ weights - positives * (positives + 1) / 2
+        np.divide(wins, pairs, out=result[start : start + step], where=pairs > 0)
+    return result
+
+
+def purity(most: Int[np.ndarray, "latents p"], labels: Bool[np.ndarray, "clips classes"]) -> Purity:
+    """Whether all p clips of H share one true label, and which; a latent with a missing clip (−1) is not pure.
+
+    Raises:
+        LabelError: wrong shapes, an index out of range, or a label that is neither 0 nor 1.
+    """
+    most, truth = np.asarray(most), _as_bool(labels)
+    if most.ndim != 2 or most.shape[1] == 0:
+        raise LabelError(f"most has shape {most.shape}; give [latents, p] with p ≥ 1.")
+    if most.size and not -1 <= most.min() <= most.max() < len(truth):
+        raise LabelError(f"most runs from {most.min()} to {most.max()}; allowed are -1 to {len(truth) - 1}.")
+    shared = np.zeros((len(most), truth.shape[1]), dtype=bool)
+    full = (most >= 0).all(1)
+    shared[full] = truth[most[full]].all(1)
+    pure = np.asarray(shared.any(1))
+    rarity = np.where(shared, truth.sum(0), len(truth) + 1)
+    label = np.where(pure, rarity.argmin(1), -1) if truth.shape[1] else np.full(len(most), -1)
+    return Purity(pure, label, shared)
+
+
+def _as_bool(labels: np.ndarray) -> np.ndarray:
+    values = np.asarray(labels)
+    if values.ndim != 2:
+        raise LabelError(f"labels has shape {values.shape}; give [clips, classes].")
+    if values.dtype != bool and not np.isin(values, (0, 1)).all():
+        raise LabelError("labels holds values other than 0 and 1; give one column of 0 and 1 for each class.")
+    return values.astype(bool)
