@@ -1,0 +1,141 @@
+"""What a stage is, and what it gets to work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import soundfile as sf
+from tqdm import tqdm
+
+from ard.store import Run, Staging
+from precompute.config import Config
+from precompute.environment import model_source
+
+if TYPE_CHECKING:
+    from ard.models.audio_lm import AudioLM
+    from ard.models.clap import Clap
+
+T = TypeVar("T")
+TRAIN = "train"
+"""The split that trains SAEs and is the probing set; every other split is held out."""
+
+
+class StageError(ValueError):
+    """A stage that cannot do its work on this data; the message says why and what to change."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the pipeline: what it reads, what it writes, what makes it run again."""
+
+    name: str
+    run: Callable[[Context], None]
+    version: int
+    """Raised by hand whenever the stage's result changes."""
+    needs: tuple[str, ...] = ()
+    """Stages whose tables it reads."""
+    uses: Callable[[Config], Any] = lambda _: None
+    """The part of the configuration it depends on."""
+    models: tuple[str, ...] = ()
+    """Models it runs: `audio_lm`, `clap`."""
+    tables: tuple[str, ...] = ()
+    """Tables it writes."""
+    folders: tuple[str, ...] = ()
+    """Folders it writes."""
+    listing: Callable[[Config], str] = lambda _: ""
+    """Hash of the outside files it reads; empty if none."""
+
+
+@dataclass
+class Models:
+    """The models of a run, loaded once, when first asked for."""
+
+    config: Config
+    _loaded: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def device(self) -> str:
+        """`cpu`, `cuda` or `cuda:N`."""
+        import torch
+
+        wanted, found = self.config.model.device, torch.cuda.device_count()
+        if wanted == "auto":
+            return "cuda" if found else "cpu"
+        if wanted not in ("cpu", *(["cuda"] if found else []), *(f"cuda:{i}" for i in range(found))):
+            raise StageError(f"Device {wanted!r} is not there; use auto or cpu ({found} CUDA devices were found).")
+        return wanted
+
+    @property
+    def audio_lm(self) -> AudioLM:
+        """The AudioLLM."""
+        if "audio_lm" not in self._loaded:
+            from ard.models.audio_lm import AudioLM
+
+            self._loaded["audio_lm"] = AudioLM.load(model_source(self.config.model.audio_lm), device=self.device)
+        return self._loaded["audio_lm"]
+
+    @property
+    def clap(self) -> Clap:
+        """The embedding model."""
+        if "clap" not in self._loaded:
+            from ard.models.clap import Clap
+
+            self._loaded["clap"] = Clap.load(model_source(self.config.model.clap), device=self.device)
+        return self._loaded["clap"]
+
+
+@dataclass
+class Context:
+    """What a running stage gets."""
+
+    run: Run
+    config: Config
+    out: Staging
+    models: Models
+    quiet: bool = False
+    notes: dict[str, Any] = field(default_factory=dict)
+    """Top-level entries for the manifest."""
+
+    def say(self, text: str) -> None:
+        """A line for the person at the console, unless `--quiet`."""
+        if not self.quiet:
+            tqdm.write(f"  {text}")
+
+    def progress(self, items: Iterable[T], total: int | None = None, unit: str = "clip") -> Iterator[T]:
+        """The items, with a progress bar while they are worked through."""
+        bar = tqdm(items, total=total, unit=f" {unit}", leave=False, disable=self.quiet, dynamic_ncols=True)
+        yield from bar
+
+    def ok_clips(self, split: str | None = None) -> pa.Table:
+        """Usable clips in the order of their ids: all, or those of one split."""
+        clips = self.run.read("clips")
+        keep = pc.equal(clips["status"], "ok")
+        if split is not None:
+            keep = pc.and_(keep, pc.equal(clips["split"], split))
+        return clips.filter(keep).sort_by("clip_id")
+
+    def held_out_clips(self) -> pa.Table:
+        """Usable clips of every split but `train`."""
+        clips = self.ok_clips()
+        return clips.filter(pc.not_equal(clips["split"], TRAIN))
+
+    def load_audio(self, names: Iterable[str]) -> list[np.ndarray]:
+        """Mono float32 samples of the run's own copies, at the AudioLLM's rate."""
+        return [sf.read(self.run.audio_dir / name, dtype="float32")[0] for name in names]
+
+    def sae_ids(self) -> list[str]:
+        """Ids of the run's SAEs, the default one first."""
+        ids = self.run.read("saes")["sae_id"].to_pylist()
+        default = self.run.manifest.get("default_sae")
+        return sorted(ids, key=lambda i: (i != default, i))
+
+
+def batched(items: list[T], size: int) -> Iterator[list[T]]:
+    """Consecutive lists of `size` items, the last one shorter."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

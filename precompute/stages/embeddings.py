@@ -1,0 +1,28 @@
+"""Stage `embeddings`: the CLAP embedding e of every usable clip (Eq. 3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ard import tables
+from precompute.stages.base import Context, Stage, batched
+
+BATCH = 64
+
+
+def run(ctx: Context) -> None:
+    """Write table `embeddings`."""
+    clap, rate = ctx.models.clap, ctx.models.audio_lm.sampling_rate
+    clips = ctx.ok_clips().select(["clip_id", "audio"]).to_pylist()
+    model = f"{clap.name}@{clap.revision}"
+    rows: list[dict[str, Any]] = []
+    bar = iter(ctx.progress(range(len(clips))))
+    for batch in batched(clips, BATCH):
+        vectors = clap.embed_audio(ctx.load_audio(c["audio"] for c in batch), rate).numpy()
+        for clip, vector in zip(batch, vectors, strict=True):
+            rows.append({"clip_id": clip["clip_id"], "model": model, "vector": vector})
+            next(bar, None)
+    ctx.out.write("embeddings", tables.from_rows("embeddings", rows))
+
+
+STAGE = Stage("embeddings", run, version=1, needs=("clips",), models=("audio_lm", "clap"), tables=("embeddings",))

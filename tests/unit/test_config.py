@@ -1,0 +1,92 @@
+"""Settings: presets, files, --set, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from pathlib import Path
+
+import pytest
+
+from precompute import config
+from precompute.config import Config, ConfigError
+
+
+@pytest.mark.parametrize("name", config.presets())
+def test_every_preset_loads_and_survives_the_manifest(name: str) -> None:
+    loaded = config.load(name)
+    assert loaded.preset == name
+    assert config.build(config.to_dict(loaded)) == loaded
+
+
+@pytest.mark.parametrize(
+    "section", [c for c in vars(config).values() if dataclasses.is_dataclass(c)], ids=lambda c: c.__name__
+)
+def test_every_setting_is_explained(section: type) -> None:
+    source = inspect.getsource(section)
+    if section is not Config:
+        assert source.count('"""') == 2 * (len(dataclasses.fields(section)) + 1)
+
+
+def test_later_sources_win(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("seed = 5\n[train]\nsteps = 7\nbatch = 9\n")
+    loaded = config.load("demo", file, {"model.device": "cpu"}, ["train.steps=8", "model.clap=some/where"])
+    assert (loaded.seed, loaded.train.steps, loaded.train.batch) == (5, 8, 9)
+    assert loaded.model.clap == "some/where"
+    assert loaded.model.audio_lm == config.load("demo").model.audio_lm
+
+
+def test_set_reaches_into_the_list_of_saes_and_one_split() -> None:
+    loaded = config.load("demo", sets=["sae.0.k=3", "data.clips.train=11"])
+    plain = config.load("demo")
+    assert loaded.sae[0] == dataclasses.replace(plain.sae[0], k=3)
+    assert loaded.sae[1:] == plain.sae[1:]
+    assert loaded.data.clips == {**plain.data.clips, "train": 11}
+
+
+def test_layers_are_those_of_the_saes_and_those_asked_for() -> None:
+    sets = ["sae=[{layer=4},{layer=1},{layer=4,k=2}]", "activations.layers=[0]"]
+    assert config.load("demo", sets=sets).layers == (0, 1, 4)
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        ("train.stpes=3", ["train.stpes", "did you mean steps?"]),
+        ("modle.device=cpu", ["modle", "did you mean model?"]),
+        ("sae.0.kk=2", ["sae.0.kk", "did you mean k?"]),
+        ("sae.7.k=2", ["sae.7 does not exist", "2 entries"]),
+        ("train.steps=0", ["train.steps = 0", "greater than or equal to 1"]),
+        ("train.lr=nan", ["train.lr", "nan"]),
+        ("train.lr=inf", ["train.lr", "finite"]),
+        ("data.source=web", ["data.source = 'web'", "'soundscape' or 'audio'"]),
+        ("rank.p=1", ["rank.p = 1", "greater than or equal to 2"]),
+        ("activations.questions=[]", ["activations.questions", "at least 1"]),
+        ("sae=[]", ["sae", "at least 1"]),
+        ("sae=[{k=2},{k=2}]", ["sae.1 repeats sae.0"]),
+        ("nothing", ["'nothing'", "key=value"]),
+        ("=3", ["key=value"]),
+    ],
+)
+def test_mistakes_get_one_sentence(item: str, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.load("demo", sets=[item])
+    text = str(caught.value)
+    assert all(word in text for word in words), text
+    assert "\n" not in text
+
+
+def test_missing_files_and_presets(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no preset 'dmo' \(did you mean demo\?\)"):
+        config.load("dmo")
+    with pytest.raises(ConfigError, match="does not exist"):
+        config.load("demo", tmp_path / "none.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[train\n")
+    with pytest.raises(ConfigError, match="cannot be read as TOML"):
+        config.load("demo", broken)
+
+
+def test_there_are_at_least_eight_questions() -> None:
+    assert len(set(config.load("demo").activations.questions)) >= 8
