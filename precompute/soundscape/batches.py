@@ -8,6 +8,7 @@ question had been asked alone, at a fraction of the cost.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -63,7 +64,11 @@ def pack(
         audio_tokens: number of audio tokens of a clip (the same for all: full windows).
         length: tokens of every packed sequence.
     """
-    encode = lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]  # noqa: E731
+
+    @cache
+    def encode(text: str) -> list[int]:
+        return tokenizer(text, add_special_tokens=False)["input_ids"]
+
     audio = tokenizer.convert_tokens_to_ids("<|AUDIO|>")
     head = encode(PREFIX) + [audio] * audio_tokens + encode(AFTER_AUDIO)
     rows = []

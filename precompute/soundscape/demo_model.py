@@ -65,9 +65,9 @@ def build_model(
     encoder_width: int = 160,
     encoder_layers: int = 4,
     width: int = 192,
-    layers: int = 8,
+    layers: int = 6,
     feed_forward: int = 512,
-    heads: int = 6,
+    heads: int = 4,
 ) -> Qwen2AudioForConditionalGeneration:
     """A randomly initialised Qwen2-Audio of demo size."""
     ids = {t: tokenizer.convert_tokens_to_ids(t) for t in SPECIAL_TOKENS}
@@ -77,7 +77,7 @@ def build_model(
             "num_mel_bins": MEL_BINS,
             "d_model": encoder_width,
             "encoder_layers": encoder_layers,
-            "encoder_attention_heads": encoder_width // 32,
+            "encoder_attention_heads": max(1, encoder_width // 40),
             "encoder_ffn_dim": encoder_width * 4,
             "max_source_positions": int(CLIP_SECONDS) * 50,
         },

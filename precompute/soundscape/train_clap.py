@@ -232,7 +232,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train the demo CLAP.")
     parser.add_argument("--out", type=Path, default=Path("data/demo/clap"))
     parser.add_argument("--cache", type=Path, default=Path("data/cache/soundscape"))
-    parser.add_argument("--clips", type=int, default=20_000)
+    parser.add_argument("--clips", type=int, default=14_000)
     parser.add_argument("--steps", type=int, default=1_500)
     parser.add_argument("--batch", type=int, default=96)
     parser.add_argument("--lr", type=float, default=1e-3)

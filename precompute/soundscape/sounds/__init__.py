@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pkgutil
+from functools import cache
 from importlib import import_module
 
 
+@cache
 def load_all() -> None:
     """Import every module of generators, which fills `registry.EVENTS`."""
     for module in pkgutil.iter_modules(__path__):

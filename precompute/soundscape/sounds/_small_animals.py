@@ -9,12 +9,14 @@ from precompute.soundscape import dsp
 from precompute.soundscape.registry import SAMPLE_RATE, sound
 from precompute.soundscape.sounds._voice import (
     Throat,
+    cycles,
     drift,
     glide,
     in_turn,
     source,
     swell,
     thin,
+    tone,
     tract,
     turbulence,
     voice,
@@ -23,9 +25,10 @@ from precompute.soundscape.sounds._voice import (
 
 def _syllable(rng: np.random.Generator, low: float, high: float) -> tuple[np.ndarray, float]:
     """One kind of bird note: its pitch curve in Hz and the silence after it in seconds."""
-    kind = rng.choice(["sweep", "arch", "warble", "chip", "tone"], p=[0.3, 0.25, 0.15, 0.2, 0.1])
+    kind = rng.choice(["sweep", "arch", "warble", "chip", "tone"], p=[0.32, 0.28, 0.18, 0.18, 0.04])
     seconds = {"chip": rng.uniform(0.025, 0.05), "warble": rng.uniform(0.15, 0.4)}.get(kind, rng.uniform(0.06, 0.22))
-    a, b = np.exp(rng.uniform(np.log(low), np.log(high), 2))
+    a = np.exp(rng.uniform(np.log(low), np.log(high)))
+    b = a * np.exp(rng.uniform(0.2, 0.55) * (1 if a < np.sqrt(low * high) else -1) * (1 if rng.random() < 0.85 else -1))
     if kind == "arch":
         pitch = glide([(0, a), (rng.uniform(0.3, 0.7), b), (1, a * rng.uniform(0.85, 1.15))], seconds)
     elif kind == "warble":
@@ -41,10 +44,10 @@ def _syllable(rng: np.random.Generator, low: float, high: float) -> tuple[np.nda
 def _bird_note(rng: np.random.Generator, pitch: np.ndarray, overtone: float) -> np.ndarray:
     seconds = len(pitch) / SAMPLE_RATE
     pitch = pitch * (1 + drift(rng, len(pitch), 60, 0.004))
-    phase = dsp.phase_of(pitch)
-    tone = np.sin(phase) + overtone * np.sin(2 * phase) * (pitch < 3900)
+    cycle = cycles(pitch)
+    whistle = tone(cycle) + overtone * tone(2 * cycle) * (pitch < 3900)
     shape = swell(seconds, min(0.3 * seconds, 0.03), min(0.45 * seconds, 0.06)) * (1 + drift(rng, len(pitch), 40, 0.15))
-    return tone * shape * (pitch / 3500) ** rng.uniform(-0.6, 0.3)
+    return whistle * shape * (pitch / 3500) ** rng.uniform(-0.6, 0.3)
 
 
 @sound(
@@ -78,14 +81,15 @@ def bird_song(rng: np.random.Generator, seconds: float) -> np.ndarray:
 
 def _hoot(rng: np.random.Generator, f0: float, seconds: float, quaver: float) -> np.ndarray:
     pitch = f0 * glide([(0, 0.9), (0.2, 1.0), (0.65, 1.01), (1, 0.92)], seconds)
-    beat = np.sin(2 * np.pi * rng.uniform(11, 15) * dsp.times(seconds))
+    beat = tone(rng.uniform(11, 15) * dsp.times(seconds))
     pitch *= (1 + 0.02 * quaver * beat) * (1 + drift(rng, len(pitch), 8, 0.004))
-    phase = dsp.phase_of(pitch)
-    tone = np.sin(phase) + rng.uniform(0.05, 0.2) * np.sin(2 * phase + 1) + rng.uniform(0.01, 0.08) * np.sin(3 * phase)
+    cycle = cycles(pitch)
+    hump = glide([(0, 0.6), (rng.uniform(0.3, 0.6), 1.0), (1, 0.45)], seconds)
+    call = tone(cycle) + rng.uniform(0.05, 0.2) * tone(2 * cycle + 0.16) + rng.uniform(0.01, 0.08) * tone(3 * cycle)
     breath = tract(turbulence(rng, len(pitch), 0.0), [[f0 * 1.05, 3 * f0]], [f0 * 0.5, 300])
-    tone = tone * (1 + drift(rng, len(pitch), 25, 0.06)) + 0.05 * breath / (breath.std() + 1e-9)
+    call = hump * call * (1 + drift(rng, len(pitch), 25, 0.06)) + 0.05 * breath / (breath.std() + 1e-9)
     return (
-        tone
+        call
         * swell(seconds, min(0.08, 0.35 * seconds), min(0.14, 0.45 * seconds))
         * (1 - 0.4 * quaver * (0.5 - 0.5 * beat))
     )
@@ -166,7 +170,7 @@ def _croak(rng: np.random.Generator, rate: float, centres: np.ndarray, seconds: 
     track = [centres * (1 - 0.12 * rising), centres, centres * (1 + 0.1 * rising)]
     widths = [150, 190, 500, 1800, 2500]
     throat = Throat(track, widths, tilt_hz=2000, breath=0.12, jitter=0.035, shimmer=0.15, upper=False)
-    gate = 0.5 + 0.5 * np.cos(dsp.phase_of(f0) - 0.8)
+    gate = 0.5 + 0.5 * tone(cycles(f0) + 0.12)
     call = voice(rng, f0, throat) * (0.3 + 0.7 * gate)
     call = thin(thin(call, 0.6 * centres[0]), 0.6 * centres[0])
     return call * glide([(0, 0.0), (0.15, 0.4), (0.7, 1.0), (0.92, 0.8), (1, 0)], seconds)

@@ -9,7 +9,7 @@ from precompute.soundscape.registry import sound
 from precompute.soundscape.sounds import (
     _small_animals,  # noqa: F401  (imported for its registrations)
 )
-from precompute.soundscape.sounds._voice import Throat, drift, glide, in_turn, swell, thin, voice
+from precompute.soundscape.sounds._voice import Throat, cycles, drift, glide, in_turn, swell, thin, tone, voice
 
 
 def _bark(rng: np.random.Generator, size: float, f0: float, harsh: float) -> np.ndarray:
@@ -210,7 +210,7 @@ def cow_moo(rng: np.random.Generator, seconds: float) -> np.ndarray:
 
 def _bleat(rng: np.random.Generator, base: float, lamb: float, tremble: float, longest: float) -> np.ndarray:
     seconds = min(longest, rng.uniform(0.55, 1.2) * (1 - 0.25 * lamb))
-    beat = dsp.sine(tremble * (1 + drift(rng, dsp.samples(seconds), 3, 0.08)))
+    beat = tone(cycles(tremble * (1 + drift(rng, dsp.samples(seconds), 3, 0.08))))
     onset = glide([(0, 0.3), (0.2, 1), (0.8, 1), (1, 0.5)], seconds)
     f0 = base * rng.uniform(0.95, 1.06) * glide([(0, 0.85), (0.15, 1.05), (0.6, 1.0), (1, 0.82)], seconds)
     f0 *= (1 + 0.05 * beat * onset) * (1 + drift(rng, len(f0), 12, 0.01))

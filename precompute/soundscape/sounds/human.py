@@ -14,6 +14,7 @@ from precompute.soundscape.sounds import (
 )
 from precompute.soundscape.sounds._voice import (
     Throat,
+    cycles,
     drift,
     glide,
     in_turn,
@@ -21,6 +22,7 @@ from precompute.soundscape.sounds._voice import (
     source,
     swell,
     thin,
+    tone,
     tract,
     turbulence,
     voice,
@@ -38,22 +40,20 @@ def _breath_noise(rng: np.random.Generator, seconds: float, track: list[np.ndarr
     return noise / (noise.std() + 1e-9)
 
 
-def _ha(rng: np.random.Generator, f0: float, seconds: float, vowel: np.ndarray, breathy: float) -> np.ndarray:
-    """One laugh note: a puff of breath, then a short voiced vowel."""
+def _ha(rng: np.random.Generator, f0: float, seconds: float, breathy: float) -> np.ndarray:
+    """What drives the throat in one laugh note: a puff of breath, then a short voiced stretch."""
     pitch = f0 * glide([(0, 0.93), (0.3, 1.04), (1, rng.uniform(0.8, 0.92))], seconds)
-    puff = dsp.curve([(0, 6), (0.3, 2.5), (0.5, 1), (0.8, 1.3), (1, 3)], seconds)
-    throat = Throat(
-        [vowel * 1.03, vowel, vowel * 0.97], _WIDTHS, tilt_hz=1300, breath=breathy, jitter=0.018, shimmer=0.12
-    )
+    puff = glide([(0, 6), (0.3, 2.5), (0.5, 1), (0.8, 1.3), (1, 3)], seconds)
+    throat = Throat([], [], tilt_hz=1300, breath=breathy, jitter=0.018, shimmer=0.12)
     voiced = glide([(0, 0.03), (0.25, 0.25), (0.42, 1), (0.7, 0.8), (1, 0.04)], seconds)
-    return dsp.fade(voice(rng, pitch, throat, puff) * voiced, 0.015, 0.02)
+    return dsp.fade(source(rng, pitch, throat, puff) * voiced, 0.015, 0.02)
 
 
 @sound(
     "laughter", family="human", label="laughter", clauses=("a person laughs", "someone is laughing", "someone giggles")
 )
 def laughter(rng: np.random.Generator, seconds: float) -> np.ndarray:
-    """Runs of 4-12 ha-ha notes, 4-6 a second, sinking in pitch and loudness, with a breath between runs."""
+    """Runs of 4-11 ha-ha notes, 4-6 a second, sinking in pitch and loudness, with a breath between runs."""
     high = rng.random()
     f0 = 165 * 2.3**high * rng.uniform(0.9, 1.15)
     vowel = (_AH, _UH, _HE)[int(rng.integers(3))] * (1 + 0.17 * high) * rng.uniform(0.95, 1.05)
@@ -64,20 +64,21 @@ def laughter(rng: np.random.Generator, seconds: float) -> np.ndarray:
         count, start = int(rng.integers(4, 12)), rng.uniform(1.15, 1.5)
         for i in range(count):
             length = share / rate * rng.uniform(0.85, 1.15)
-            if at + length > seconds:
+            if at + length > seconds - 0.03:
                 break
             fall = i / count
-            note = _ha(rng, f0 * (start - 0.4 * fall) * rng.uniform(0.94, 1.06), length, vowel, breathy)
+            note = _ha(rng, f0 * (start - 0.4 * fall) * rng.uniform(0.94, 1.06), length, breathy)
             dsp.place(canvas, note, at, (1 - 0.65 * fall) * rng.uniform(0.7, 1.0))
+            end = at + length + 0.03
             at += 1 / (rate * (1 - 0.15 * fall)) * rng.uniform(0.93, 1.07)
-            end = at
         gasp = rng.uniform(0.25, 0.45)
         if at + gasp < seconds and rng.random() < 0.75:
-            inhaled = _breath_noise(rng, gasp, [vowel * 1.05, vowel * 1.15]) * swell(gasp, 0.12, 0.1)
-            dsp.place(canvas, inhaled, at + 0.06, 0.05)
+            inhaled = turbulence(rng, dsp.samples(gasp), 0.5) * swell(gasp, 0.12, 0.1)
+            dsp.place(canvas, inhaled, at + 0.06, rng.uniform(0.08, 0.25))
             at += gasp + 0.1
         at += rng.uniform(0.1, 0.35)
-    return canvas[: max(dsp.samples(end), 1)]
+    laugh = tract(canvas, [vowel * 1.02, vowel * 0.98], [1.1 * w for w in _WIDTHS])
+    return dsp.peak_normalise(dsp.fade(laugh[: dsp.samples(end)], 0.0, 0.02))
 
 
 def _cough(rng: np.random.Generator, f0: float, shape: np.ndarray, voiced: float, wet: float) -> np.ndarray:
@@ -85,7 +86,7 @@ def _cough(rng: np.random.Generator, f0: float, shape: np.ndarray, voiced: float
     seconds = rng.uniform(0.24, 0.42)
     n, t = dsp.samples(seconds), dsp.times(seconds)
     burst = np.exp(-t / rng.uniform(0.02, 0.04)) + rng.uniform(0.35, 0.55) * np.exp(-t / rng.uniform(0.08, 0.14))
-    crackle = 1 + wet * dsp.sine(rng.uniform(40, 80) * (1 + drift(rng, n, 20, 0.3)))
+    crackle = 1 + wet * tone(cycles(rng.uniform(40, 80) * (1 + drift(rng, n, 20, 0.3))))
     air = 1.8 * turbulence(rng, n, 0.3) * burst * crackle
     pitch = f0 * glide([(0, 1.25), (0.35, 1.1), (1, 0.7)], seconds)
     throat = Throat([], [], tilt_hz=1500, breath=0.4, jitter=0.05, shimmer=0.3, subharmonic=rng.uniform(0, 0.5))
@@ -192,7 +193,7 @@ def snoring(rng: np.random.Generator, seconds: float) -> np.ndarray:
         throat = Throat(
             mouth, [90, 160, 300, 450], tilt_hz=900, breath=rattle, jitter=0.06, shimmer=0.3, subharmonic=0.2
         )
-        air = 0.4 + 0.6 * (0.5 + 0.5 * np.cos(dsp.phase_of(pitch)))
+        air = 0.4 + 0.6 * (0.5 + 0.5 * tone(cycles(pitch) + 0.25))
         return voice(rng, pitch, throat, air) * glide([(0, 0), (0.25, 0.5), (0.75, 1.0), (1, 0)], length)
 
     return in_turn(seconds, breath, lambda _: rng.uniform(0.1, 0.25), rng.uniform(0, 0.15))
@@ -200,8 +201,10 @@ def snoring(rng: np.random.Generator, seconds: float) -> np.ndarray:
 
 def _wail(rng: np.random.Generator, f0: float, seconds: float, harsh: float, scale: float) -> np.ndarray:
     top = f0 * rng.uniform(0.93, 1.1)
-    pitch = top * glide([(0, 0.75), (0.18, 1.0), (0.55, 1.0), (0.85, 0.9), (1, 0.7)], seconds)
-    pitch *= 1 + drift(rng, len(pitch), 12, 0.015)
+    rise, crest, stop = rng.uniform(0.6, 0.85), rng.uniform(0.1, 0.4), rng.uniform(0.55, 0.85)
+    pitch = top * glide([(0, rise), (crest, 1.0), (0.6, rng.uniform(0.88, 1.05)), (0.85, 0.86), (1, stop)], seconds)
+    quaver = rng.uniform(0, 0.02) * tone(rng.uniform(5, 9) * dsp.times(seconds))
+    pitch *= 1 + drift(rng, len(pitch), 12, 0.015) + quaver
     open_mouth = np.array([1150, 2250, 3800, 5400]) * scale
     throat = Throat(
         [open_mouth * [0.7, 1.1, 1, 1], open_mouth, open_mouth * [1.08, 0.95, 1, 1], open_mouth * [0.8, 0.95, 1, 1]],
@@ -257,19 +260,19 @@ def whistling(rng: np.random.Generator, seconds: float) -> np.ndarray:
     pitch, level = np.empty(n), np.zeros(n)
     place, degree = 0, int(rng.choice([0, 2, 4, 7]))
     while place < n:
-        length = dsp.samples(beat * rng.choice([1, 1, 1, 2, 3], p=[0.2, 0.2, 0.2, 0.32, 0.08]))
-        rest = rng.random() < 0.08
+        rest = place > 0 and rng.random() < 0.06
+        length = dsp.samples(beat * (1 if rest else int(rng.choice([1, 2, 3], p=[0.6, 0.32, 0.08]))))
         pitch[place : place + length] = tonic * 2 ** (scale[degree] / 12)
         gap = dsp.samples(rng.uniform(0.015, 0.05)) if rng.random() < 0.55 else 0
-        level[place : place + length - gap] = 0.0 if rest and place > 0 else rng.uniform(0.7, 1.0)
+        level[place : place + length - gap] = 0.0 if rest else rng.uniform(0.7, 1.0)
         place += length
         degree = _reflect(degree + int(rng.choice([-3, -2, -1, -1, 1, 1, 2, 4, -4, 0])))
     pitch = np.exp(dsp.lowpass(np.log(pitch / pitch[0]), rng.uniform(7, 14), 2)) * pitch[0]
     level = np.maximum(dsp.lowpass(level, 12, 2), 0)
-    sway = np.sin(2 * np.pi * rng.uniform(4.8, 6.2) * dsp.times(seconds)) * np.clip(drift(rng, n, 2, 0.5), 0, 1)
+    sway = tone(rng.uniform(4.8, 6.2) * dsp.times(seconds)) * np.clip(drift(rng, n, 2, 0.5), 0, 1)
     pitch *= 1 + 0.012 * sway + drift(rng, n, 14, 0.003)
-    phase = dsp.phase_of(pitch)
-    tone = np.sin(phase + 0.15 * drift(rng, n, 150, 1.0)) + rng.uniform(0.01, 0.06) * np.sin(2 * phase)
+    cycle = cycles(pitch)
+    note = tone(cycle + 0.024 * drift(rng, n, 150, 1.0)) + rng.uniform(0.01, 0.06) * tone(2 * cycle)
     air = thin(soften(rng.standard_normal(n), 5000), 1000)
     breath = 10 ** rng.uniform(-2.1, -1.4) * air / air.std()
-    return dsp.fade((tone * (1 + drift(rng, n, 25, 0.07)) + breath) * level, 0.02, 0.05)
+    return dsp.fade((note * (1 + drift(rng, n, 25, 0.07)) + breath) * level, 0.02, 0.05)

@@ -1,0 +1,216 @@
+"""All SQL of the app. Values are always bound parameters; words that become SQL come from the tables below."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import duckdb
+
+from ard.store import Run
+from explorer.views import PAGE_SIZE, ViewState
+
+_ORDER = {
+    "monosemanticity": "c.rank, c.latent_id",
+    "name": "lower(c.name), c.rank, c.latent_id",
+    "density": "l.density DESC NULLS LAST, c.latent_id",
+    "clips": "l.clips_active DESC NULLS LAST, c.latent_id",
+}
+_FROM = "FROM concepts c LEFT JOIN latents l USING (sae_id, latent_id)"
+
+
+class Filter(NamedTuple):
+    """A WHERE clause, its bound values, and what it says in words."""
+
+    where: str
+    params: list[Any]
+    words: str
+
+
+class ConceptRow(NamedTuple):
+    """One line of the table of concepts."""
+
+    latent_id: int
+    rank: int
+    name: str
+    description: str
+    monosemanticity: float
+    density: float | None
+    clips_active: int | None
+    max_activation: float | None
+
+
+class ConceptPage(NamedTuple):
+    """One page of concepts and where it lies in the whole."""
+
+    rows: list[ConceptRow]
+    total: int
+    page: int
+    pages: int
+    words: str
+
+
+class Concept(NamedTuple):
+    """Everything known about one concept but its clips."""
+
+    sae_id: str
+    method: str
+    row: ConceptRow
+    captions: list[str]
+    namer: str
+    coherence_most: float | None
+    coherence_least: float | None
+    std_pooled: float | None
+    score_std: float | None
+    draws: int | None
+    concepts: int
+    median: float | None
+
+
+class Clip(NamedTuple):
+    """One clip as an example of one latent. `values`: z at each audio token, empty where no trace is stored."""
+
+    clip_id: str
+    audio: str | None
+    duration_s: float
+    caption: str
+    labels: list[str]
+    score: float
+    mean_activation: float
+    coverage: float
+    representativeness: float
+    values: list[float]
+    seconds_per_token: float
+
+
+class Queries:
+    """The run's tables behind named questions. Safe to share between threads: each question has its own cursor."""
+
+    def __init__(self, run: Run):
+        self.run = run
+        self._connection = run.connect()
+
+    def _rows(self, sql: str, params: list[Any]) -> list[dict[str, Any]]:
+        with self._connection.cursor() as cursor:
+            result: duckdb.DuckDBPyConnection = cursor.execute(sql, params)
+            names = [d[0] for d in result.description or []]
+            return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+    # -- what there is -------------------------------------------------------------------------------------------
+
+    def default_sae(self) -> str:
+        """The SAE the app opens with: the manifest's `default_sae`, or the first that has concepts."""
+        named = self.run.manifest.get("default_sae")
+        if isinstance(named, str) and named:
+            return named
+        rows = self._rows("SELECT min(sae_id) AS sae_id FROM concepts WHERE method = 'ard'", [])
+        return rows[0]["sae_id"] or ""
+
+    def sources(self) -> list[tuple[str, str, int]]:
+        """Every (sae_id, method) that has concepts, with how many."""
+        sql = (
+            "SELECT sae_id, method, count(*) AS n FROM concepts "
+            "GROUP BY sae_id, method ORDER BY (method <> 'ard'), sae_id, method"
+        )
+        return [(r["sae_id"], r["method"], r["n"]) for r in self._rows(sql, [])]
+
+    def questions(self, limit: int = 20) -> list[str]:
+        """The questions put to the model while activations were read, most used first."""
+        sql = "SELECT question FROM answers GROUP BY question ORDER BY count(*) DESC, question LIMIT ?"
+        return [r["question"] for r in self._rows(sql, [limit])]
+
+    def clip_count(self) -> int:
+        """Clips of the run that were not left out."""
+        return int(self._rows("SELECT count(*) AS n FROM clips WHERE status = 'ok'", [])[0]["n"])
+
+    # -- concepts ------------------------------------------------------------------------------------------------
+
+    def filter(self, state: ViewState) -> Filter:
+        """Concepts of one SAE and method; every word of the search in name, description or captions, or the latent."""
+        where, params = ["c.sae_id = ?", "c.method = ?"], [self.sae_of(state), state.method]
+        for word in state.query.lower().split():
+            text = "lower(c.name || ' ' || c.description || ' ' || coalesce(array_to_string(c.captions, ' '), ''))"
+            where.append(f"(contains({text}, ?) OR CAST(c.latent_id AS VARCHAR) = ?)")
+            params += [word, word]
+        words = f"with “{state.query}” in name, description or captions" if state.query else ""
+        return Filter(" AND ".join(where), params, words)
+
+    def sae_of(self, state: ViewState) -> str:
+        """The SAE a state means."""
+        return state.sae_id or self.default_sae()
+
+    def concepts(self, state: ViewState, *, limit: int = PAGE_SIZE, offset: int | None = None) -> ConceptPage:
+        """One page of concepts; a page past the end gives the last one."""
+        f = self.filter(state)
+        total = int(self._rows(f"SELECT count(*) AS n {_FROM} WHERE {f.where}", f.params)[0]["n"])
+        pages = max(1, math.ceil(total / limit))
+        page = min(state.page, pages)
+        sql = (
+            "SELECT c.latent_id, c.rank, c.name, c.description, c.monosemanticity, l.density, l.clips_active, "
+            f"l.max_activation {_FROM} WHERE {f.where} ORDER BY {_ORDER[state.sort]} LIMIT ? OFFSET ?"
+        )
+        start = (page - 1) * limit if offset is None else offset
+        rows = [ConceptRow(**r) for r in self._rows(sql, [*f.params, limit, start])]
+        return ConceptPage(rows, total, page, pages, f.words)
+
+    def concept(self, sae_id: str, latent_id: int, method: str = "ard") -> Concept | None:
+        """One concept with its evidence, or None if there is none of that number."""
+        sql = f"""
+            SELECT c.latent_id, c.rank, c.name, c.description, c.monosemanticity, l.density, l.clips_active,
+                   l.max_activation, c.captions, c.namer, m.coherence_most, m.coherence_least, m.std_pooled,
+                   m.score_std, m.draws,
+                   (SELECT count(*) FROM concepts WHERE sae_id = c.sae_id AND method = c.method) AS concepts,
+                   (SELECT median(score) FROM monosemanticity WHERE sae_id = c.sae_id AND method = c.method) AS median
+            {_FROM} LEFT JOIN monosemanticity m USING (sae_id, method, latent_id)
+            WHERE c.sae_id = ? AND c.latent_id = ? AND c.method = ?"""  # noqa: S608 (constant words, bound values)
+        rows = self._rows(sql, [sae_id, latent_id, method])
+        if not rows:
+            return None
+        r = rows[0]
+        row = ConceptRow(*(r.pop(name) for name in ConceptRow._fields))
+        return Concept(sae_id=sae_id, method=method, row=row, **{**r, "captions": r["captions"] or []})
+
+    # -- clips ---------------------------------------------------------------------------------------------------
+
+    def representatives(self, sae_id: str, latent_id: int, method: str = "ard", side: str = "most") -> list[Clip]:
+        """The clips that stand for a latent (`most`) or the draw of the least representative ones, in rank order."""
+        sql = f"""
+            SELECT r.score, {_CLIP_COLUMNS}
+            FROM representatives r
+            JOIN clips k USING (clip_id)
+            LEFT JOIN clip_latents cl
+                ON cl.sae_id = r.sae_id AND cl.latent_id = r.latent_id AND cl.clip_id = r.clip_id
+            LEFT JOIN traces t ON t.sae_id = r.sae_id AND t.latent_id = r.latent_id AND t.clip_id = r.clip_id
+            WHERE r.sae_id = ? AND r.latent_id = ? AND r.method = ? AND r.side = ?
+              AND r.seed = (SELECT min(seed) FROM representatives
+                            WHERE sae_id = r.sae_id AND method = r.method AND latent_id = r.latent_id)
+            ORDER BY r.rank"""  # noqa: S608 (constant words, bound values)
+        return [_clip(r) for r in self._rows(sql, [sae_id, latent_id, method, side])]
+
+    def clip(self, clip_id: str) -> Clip | None:
+        """One clip on its own (scores 0, no trace), or None."""
+        sql = f"""
+            SELECT 0.0 AS score, {_CLIP_COLUMNS}
+            FROM clips k
+            LEFT JOIN (SELECT NULL::FLOAT AS mean_activation, NULL::FLOAT AS coverage,
+                              NULL::FLOAT AS representativeness) cl ON false
+            LEFT JOIN (SELECT NULL::FLOAT[] AS "values", NULL::FLOAT AS seconds_per_token) t ON false
+            WHERE k.clip_id = ?"""  # noqa: S608 (constant words, bound values)
+        rows = self._rows(sql, [clip_id])
+        return _clip(rows[0]) if rows else None
+
+
+# A clip may have several captions: the model's first, then the corpus's.
+_CLIP_COLUMNS = """k.clip_id, k.audio, k.duration_s, k.labels,
+                   coalesce((SELECT min_by(x.caption, (x.model = 'corpus')::VARCHAR || x.model)
+                             FROM captions x WHERE x.clip_id = k.clip_id), k.caption, '') AS caption,
+                   cl.mean_activation, cl.coverage, cl.representativeness, t."values", t.seconds_per_token"""
+
+
+def _clip(r: dict[str, Any]) -> Clip:
+    numbers = ("duration_s", "score", "mean_activation", "coverage", "representativeness", "seconds_per_token")
+    for name in numbers:
+        r[name] = float(r[name] or 0.0)
+    for name in ("labels", "values"):
+        r[name] = list(r[name] or [])
+    return Clip(**r)

@@ -1,0 +1,106 @@
+"""A browser, and the app over the made-up run with a model that answers from a list."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from ard.store import Run
+from explorer import server
+from explorer.service import Status
+from tests.browser.ensure_browser import HINT, find_browser
+
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+class Said(NamedTuple):
+    baseline: str
+    steered: str
+    note: str
+
+
+class TalkingModel:
+    """Answers with what it was asked, so that the page can be checked without a model."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, tuple[int, ...], tuple[float, ...]]] = []
+
+    def status(self) -> Status:
+        return Status(True, False, "The model made-up is ready.")
+
+    def steer(self, audio: Path, prompt: str, *, sae_id: str, latents: Sequence[int], values: Sequence[float]) -> Said:
+        self.asked.append((audio.name, prompt, tuple(latents), tuple(values)))
+        if "wrong" in prompt:
+            raise ValueError("The question cannot be used.")
+        time.sleep(0.2)
+        return Said("A dog barks.", f"A <i>cat</i> meows at {values[0]:g}.", "Clamped at 50 positions.")
+
+
+class Served(NamedTuple):
+    url: str
+    model: TalkingModel
+
+
+@pytest.fixture(scope="session")
+def served(made_up_run: Run) -> Iterator[Served]:
+    model = TalkingModel()
+    blocks = server.build(made_up_run, model)
+    url = server.launch(blocks, made_up_run, host="127.0.0.1", port=None, auth=None)
+    yield Served(url.rstrip("/"), model)
+    blocks.close(verbose=False)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = find_browser()
+    if path is None:
+        pytest.fail(HINT)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+class Watch:
+    """Everything a page should not do: errors on the console, requests to another origin, failed requests."""
+
+    def __init__(self, page: Page, origin: str):
+        self.complaints: list[str] = []
+        self._origin = origin
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
+        page.on("request", lambda r: self._request(r.url))
+        page.on("response", lambda r: self.complaints.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.complaints.append(f"console: {message.text}")
+
+    def _request(self, url: str) -> None:
+        if not url.startswith((self._origin, "data:", "blob:")):
+            self.complaints.append(f"outside: {url}")
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    made = browser.new_context(viewport={"width": 1360, "height": 900})
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, served: Served) -> Iterator[Page]:
+    """A page that is watched; whatever it did wrong fails the test at its end."""
+    made = context.new_page()
+    made.set_default_timeout(20_000)
+    watch = Watch(made, served.url)
+    yield made
+    assert watch.complaints == []
