@@ -22,6 +22,7 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast, Qwen2AudioForConditionalGeneration, Qwen2AudioProcessor
 
 from precompute.soundscape import batches, demo_model, features, grammar
+from precompute.soundscape.cards import machine, write_card
 from precompute.soundscape.evaluate_audio_lm import evaluate
 from precompute.soundscape.registry import EVENTS
 from precompute.soundscape.sounds import load_all
@@ -135,6 +136,7 @@ def train(args: argparse.Namespace) -> None:
     model = demo_model.build_model(tokenizer, layers=args.layers, width=args.width).to(device)
     audio_id, tokens = tokenizer.convert_tokens_to_ids("<|AUDIO|>"), int(CLIP_SECONDS * 25)
     head = nn.Linear(args.width, len(true_values())).to(device)
+    nn.init.constant_(head.bias, -4.0)  # few values sound at once
     if args.resume and (args.out / "model.safetensors").exists():
         model = type(model).from_pretrained(args.out, dtype=torch.float32).to(device)
     for part in (model.model.language_model, model.model.audio_tower):
@@ -172,6 +174,28 @@ def train(args: argparse.Namespace) -> None:
     save(model, processor, args.out, curve)
     figures = evaluate(args.out, split="evaluation", count=args.evaluate, seed=args.seed, workers=args.workers)
     (args.out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
+    write_card(
+        args.out,
+        "Demo AudioLLM",
+        "A `Qwen2AudioForConditionalGeneration` of demo size with its `Qwen2AudioProcessor`, trained from scratch on"
+        " the demo world: it captions its sounds, lists them, and tells a speaker's gender, emotion and language.",
+        "python -m precompute.soundscape.train_audio_lm",
+        {
+            "seed": args.seed,
+            "clips": args.clips,
+            "batch": args.batch,
+            "questions a clip": 4,
+            "learning rate": args.lr,
+            "mixed clips": args.mix,
+            "parameters": f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M",
+            "machine": machine(),
+        },
+        [
+            f"**Objective**: next-token loss on the answers plus {args.aux} x a frame loss, a linear head on the"
+            " projected audio tokens that tells which true values sound during each token; the head is not part of"
+            f" the model. The first {args.hearing} steps train the encoder alone on it."
+        ],
+    )
     print(json.dumps(figures, indent=1))
 
 
@@ -194,9 +218,9 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--clips", type=int, default=14_000)
     parser.add_argument("--steps", type=int, default=3_000)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--lr", type=float, default=1.2e-3)
-    parser.add_argument("--warmup", type=int, default=200)
-    parser.add_argument("--hearing", type=int, default=300, help="first steps that train the encoder alone")
+    parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--warmup", type=int, default=60)
+    parser.add_argument("--hearing", type=int, default=600, help="first steps that train the encoder alone")
     parser.add_argument("--aux", type=float, default=0.2)
     parser.add_argument("--mix", type=float, default=0.35)
     parser.add_argument("--layers", type=int, default=6)

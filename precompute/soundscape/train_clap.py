@@ -30,6 +30,7 @@ from transformers import (
 
 from ard.models.clap import Clap
 from precompute.soundscape import features, grammar
+from precompute.soundscape.cards import machine, write_card
 from precompute.soundscape.registry import SAMPLE_RATE
 from precompute.soundscape.train_audio_lm import draw_mixture, learning_rate
 from precompute.soundscape.world import CLIP_SECONDS, ClipTruth, EventTruth, render_many
@@ -213,6 +214,18 @@ def train(args: argparse.Namespace) -> None:
     save(model, processor, args.out, curve)
     figures = retrieval(args.out, workers=args.workers)._asdict()
     (args.out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
+    write_card(
+        args.out,
+        "Demo CLAP",
+        "A small `ClapModel` (HTS-AT audio tower, RoBERTa text tower) trained from scratch, contrastively, on the demo"
+        " world. It embeds the demo's sounds and sentences and nothing else well.",
+        "python -m precompute.soundscape.train_clap",
+        {"seed": args.seed, "clips": args.clips, "batch": args.batch, "learning rate": args.lr, "machine": machine()},
+        [
+            "A retrieval is right when the clip found is the caption's own or carries exactly the same true values;"
+            " `r5_exact` counts the caption's own clip alone."
+        ],
+    )
     print(json.dumps(figures, indent=1))
 
 
