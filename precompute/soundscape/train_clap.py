@@ -25,7 +25,6 @@ from transformers import (
     ClapModel,
     ClapProcessor,
     PreTrainedTokenizerFast,
-    RobertaTokenizerFast,
 )
 
 from ard.models.clap import Clap
@@ -41,7 +40,7 @@ MEL_BINS = 64
 
 
 def build_tokenizer(lines: Sequence[str], vocabulary: int = 1_200) -> PreTrainedTokenizerFast:
-    """RoBERTa's tokenizer class over a byte-level BPE trained on the demo's captions."""
+    """Byte-level BPE trained on the demo's captions, with RoBERTa's special tokens and sentence frame."""
     core = Tokenizer(models.BPE(unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
@@ -53,7 +52,7 @@ def build_tokenizer(lines: Sequence[str], vocabulary: int = 1_200) -> PreTrained
         ),
     )
     core.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
-    return RobertaTokenizerFast(
+    return PreTrainedTokenizerFast(
         tokenizer_object=core, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>",
         mask_token="<mask>", cls_token="<s>", sep_token="</s>", model_max_length=64,
     )  # fmt: skip
