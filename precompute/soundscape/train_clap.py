@@ -74,16 +74,16 @@ def build_processor(lines: Sequence[str]) -> ClapProcessor:
     return ClapProcessor(extractor, build_tokenizer(lines))
 
 
-def build_model(vocabulary: int, width: int = 48, depths: Sequence[int] = (2, 2, 3, 1)) -> ClapModel:
+def build_model(vocabulary: int, width: int = 64, depths: Sequence[int] = (2, 2, 4)) -> ClapModel:
     """A randomly initialised ClapModel of demo size: HTS-AT over a folded 128 x 128 spectrogram, small text tower."""
     config = ClapConfig(
         audio_config={
             "spec_size": 128,
             "num_mel_bins": MEL_BINS,
             "patch_embeds_hidden_size": width,
-            "hidden_size": width * 8,
+            "hidden_size": width * 4,
             "depths": list(depths),
-            "num_attention_heads": [2, 4, 8, 16],
+            "num_attention_heads": [2, 4, 8],
             "hidden_dropout_prob": 0.0,
         },
         text_config={

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from ard.store import Run
 from explorer import server
@@ -19,6 +19,8 @@ FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+
+expect.set_options(timeout=30_000)  # what a page shows is checked here, not how fast a busy machine shows it
 
 
 class Said(NamedTuple):
@@ -100,7 +102,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 def page(context: BrowserContext, served: Served) -> Iterator[Page]:
     """A page that is watched; whatever it did wrong fails the test at its end."""
     made = context.new_page()
-    made.set_default_timeout(20_000)
+    made.set_default_timeout(30_000)
     watch = Watch(made, served.url)
     yield made
     assert watch.complaints == []
