@@ -183,8 +183,6 @@ def train(args: argparse.Namespace) -> None:
     sample = torch.from_numpy(data.mels[:: max(1, len(data.mels) // 500)].astype(np.float32)) * 10
     norm.running_mean.copy_(sample.mean((0, 2)))
     norm.running_var.copy_(sample.var((0, 2)))
-    if args.compile:
-        model.audio_model.compile(dynamic=False)
     optimiser = torch.optim.AdamW(model.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
     stream = Loader(data, processor.tokenizer, args.batch, args.mix, args.seed)
     loader = iter(torch.utils.data.DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=3))
@@ -253,7 +251,6 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--save-every", type=int, default=250)
-    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="needs a C++ compiler")
     return parser.parse_args(argv)
 
 
