@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from precompute.config_evaluation import AblationConfig, EvaluateConfig, MapConfig, SteeringConfig
+
 PRESETS = Path(__file__).parent / "presets"
 FORBID = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -128,6 +130,9 @@ class TrainSection:
 
     tokens: Literal["all", "audio"] = "all"
     """Tokens to train on: audio, question and answer, or audio alone. Never padding or the constant prefix."""
+    text_weight: Positive = 1
+    """How often a text token counts for each time an audio token does. Text is a small share of the tokens; an SAE that
+    replaces x while the model writes its answer must get it right."""
     steps: Positive = 2000
     """Training steps."""
     batch: Positive = 1024
@@ -162,6 +167,10 @@ class RankConfig:
     """Rankings to keep: r = μ·c, μ alone, c alone."""
     draws: Positive = 5
     """Draws of L among its ties, for the spread of m."""
+    random_seeds: NotNegative = 10
+    """Draws of method `random` (paper: 10 seeds); 0 leaves the method out."""
+    poly: bool = True
+    """Method `poly`: raw dimensions of x as the latents, no SAE."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,6 +207,10 @@ class Config:
     train: TrainSection = TrainSection()
     rank: RankConfig = RankConfig()
     names: NamesConfig = NamesConfig()
+    map: MapConfig = MapConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    steering: SteeringConfig = SteeringConfig()
+    ablation: AblationConfig = AblationConfig()
 
     @property
     def layers(self) -> tuple[int, ...]:

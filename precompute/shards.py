@@ -59,15 +59,23 @@ class Shards:
         part = self._map(f"{row['shard']:05d}")[row["row"] : row["row"] + row["audio_tokens"]]
         return torch.from_numpy(part.astype(np.float32))
 
-    def gather(self, clip_ids: Sequence[str], tokens: Literal["all", "audio"]) -> Float[Tensor, "tokens d"]:
-        """Activations of many clips one below the other, without attention sinks, in the type they have on disk."""
+    def gather(
+        self, clip_ids: Sequence[str], tokens: Literal["all", "audio"], text_weight: int = 1
+    ) -> Float[Tensor, "tokens d"]:
+        """Activations of many clips one below the other, without attention sinks, in the type they have on disk.
+
+        A text token comes `text_weight` times.
+        """
         parts = []
         for clip_id in clip_ids:
-            row = self._rows[clip_id]
-            stop = row["row"] + row["audio_tokens"] + (row["text_tokens"] if tokens == "all" else 0)
-            shard = f"{row['shard']:05d}"
-            keep = ~self._map(f"{shard}.sinks")[row["row"] : stop]
-            parts.append(self._map(shard)[row["row"] : stop][keep])
+            row, shard = self._rows[clip_id], f"{self._rows[clip_id]['shard']:05d}"
+            text = row["row"] + row["audio_tokens"]
+            pieces = [(row["row"], text)] + (
+                [(text, text + row["text_tokens"])] * text_weight if tokens == "all" else []
+            )
+            for start, stop in pieces:
+                keep = ~self._map(f"{shard}.sinks")[start:stop]
+                parts.append(self._map(shard)[start:stop][keep])
         return torch.from_numpy(np.concatenate(parts)) if parts else torch.empty(0, self.d_in)
 
     def _map(self, name: str) -> np.ndarray:

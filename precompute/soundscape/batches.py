@@ -39,10 +39,10 @@ class Branches(NamedTuple):
 
 
 def draw_questions(truth: ClipTruth, rng: np.random.Generator, count: int = 4) -> list[QA]:
-    """Questions for one training step: what sounds always, the speaker often, the rest now and then."""
+    """Questions for one training step: what sounds and a speaker's language (the hardest) always, the rest at times."""
     kinds = ["describe", "which"]
     if speaker_of(truth) is not None:
-        kinds += list(rng.permutation(["gender", "emotion", "language"])[: count - len(kinds)])
+        kinds += ["language", str(rng.choice(["gender", "emotion"]))][: count - len(kinds)]
     else:
         kinds.append(str(rng.choice(["gender", "emotion", "language"], p=[0.3, 0.4, 0.3])))
     while len(kinds) < count:
@@ -55,13 +55,13 @@ LENGTH = 208
 
 
 def pack(
-    tokenizer: PreTrainedTokenizerFast, batch: Sequence[Sequence[QA]], audio_tokens: int, length: int = LENGTH
+    tokenizer: PreTrainedTokenizerFast, batch: Sequence[Sequence[QA]], audio_tokens: Sequence[int], length: int = LENGTH
 ) -> Branches:
     """Pack questions and answers behind the audio; a question that no longer fits is left out.
 
     Args:
         batch: the questions of each clip.
-        audio_tokens: number of audio tokens of a clip (the same for all: full windows).
+        audio_tokens: number of audio tokens of each clip.
         length: tokens of every packed sequence.
     """
 
@@ -70,9 +70,9 @@ def pack(
         return tokenizer(text, add_special_tokens=False)["input_ids"]
 
     audio = tokenizer.convert_tokens_to_ids("<|AUDIO|>")
-    head = encode(PREFIX) + [audio] * audio_tokens + encode(AFTER_AUDIO)
     rows = []
-    for questions in batch:
+    for questions, tokens in zip(batch, audio_tokens, strict=True):
+        head = encode(PREFIX) + [audio] * tokens + encode(AFTER_AUDIO)
         ids, positions, branch, labels = list(head), list(range(len(head))), [0] * len(head), [-100] * len(head)
         for number, qa in enumerate(questions, start=1):
             ask, answer = encode(ASK.format(question=qa.question)), encode(qa.answer + END)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -120,6 +120,26 @@ def mixable(a: ClipTruth, b: ClipTruth) -> bool:
     """Whether two clips together are again a clip of the world: at most three events, none twice."""
     keys = [e.key for e in (*a.events, *b.events)]
     return len(keys) <= 3 and len(set(keys)) == len(keys)
+
+
+SILENCE = -10.0
+"""log10 of the mel power of digital silence, as `log_mel` floors it."""
+
+
+def shorten(truth: ClipTruth, rng: np.random.Generator) -> tuple[float, ClipTruth]:
+    """A moment that cuts no event in two, and the truth of the clip up to it.
+
+    Drawn from the ends of the events; the clip goes on for up to half a second. A clip in which every end falls inside
+    another event keeps its full length.
+    """
+    ends = [e.end_s for e in truth.events]
+    clean = [t for t in ends if t > 0.4 and all(e.end_s <= t or e.start_s >= t for e in truth.events)]
+    if not clean:
+        return CLIP_SECONDS, truth
+    cut = float(rng.choice(clean))
+    following = min([e.start_s for e in truth.events if e.start_s >= cut], default=CLIP_SECONDS)
+    events = tuple(e for e in truth.events if e.end_s <= cut)
+    return min(cut + float(rng.uniform(0, 0.5)), following), replace(truth, events=events)
 
 
 def merge_truth(a: ClipTruth, b: ClipTruth) -> ClipTruth:

@@ -133,9 +133,11 @@ def find(sae: TopKSAE, probing: ClipSet, held_out: ClipSet, layer: int, shuffles
     )
 
 
-def train_sae(clips: ClipSet, layer: int, expansion: float, k: int, steps: int, tokens: str) -> FitResult:
-    """Fit one SAE on a layer's activations; `tokens` = `audio` or `all`."""
-    parts = [clips.audio[layer].flatten(0, 1)] + ([clips.text[layer]] if tokens == "all" else [])
+def train_sae(
+    clips: ClipSet, layer: int, expansion: float, k: int, steps: int, tokens: str, text_weight: int
+) -> FitResult:
+    """Fit one SAE on a layer's activations; `tokens` = `audio` or `all`, a text token counting `text_weight` times."""
+    parts = [clips.audio[layer].flatten(0, 1)] + ([clips.text[layer]] * text_weight if tokens == "all" else [])
     x = torch.cat(parts)
     cfg = SAEConfig(f"layers.{layer}", x.shape[1], expansion, k, "recommended", tokens=tokens)
     held = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
@@ -156,9 +158,15 @@ def grid(args: argparse.Namespace) -> Iterator[dict]:
             for expansion in args.expansions:
                 for k in args.ks:
                     began = time.time()
-                    fitted = train_sae(probing, layer, expansion, k, args.steps, tokens)
+                    fitted = train_sae(probing, layer, expansion, k, args.steps, tokens, args.text_weight)
                     sae, m = fitted.sae, fitted.metrics
-                    row = {"sae_id": sae.cfg.sae_id, "tokens": tokens, "steps": args.steps, **m._asdict()}
+                    row = {
+                        "sae_id": sae.cfg.sae_id,
+                        "tokens": tokens,
+                        "text_weight": args.text_weight,
+                        "steps": args.steps,
+                        **m._asdict(),
+                    }
                     row["train_seconds"] = time.time() - began
                     row |= find(sae, probing, held_out, layer)._asdict()
                     if args.steer:
@@ -194,6 +202,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--expansions", type=float, nargs="+", default=[2])
     parser.add_argument("--ks", type=int, nargs="+", default=[4])
     parser.add_argument("--tokens", nargs="+", choices=["audio", "all"], default=["all"])
+    parser.add_argument("--text-weight", type=int, default=1, help="how often a text token counts")
     parser.add_argument("--steps", type=int, default=3_000)
     parser.add_argument("--probing", type=int, default=1_500)
     parser.add_argument("--held-out", type=int, default=600)

@@ -53,8 +53,18 @@ def vary(mel: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     return mel + torch.from_numpy(curve).to(mel.dtype)[:, None]
 
 
-def draw_mixture(data: features.Rendered, rng: np.random.Generator, mix_share: float) -> tuple[torch.Tensor, ClipTruth]:
-    """One training clip as another microphone hears it, sometimes mixed with a second one: log10 mel and truth."""
+class Drawn(NamedTuple):
+    """A training clip: log10 mel of the full window, its truth, and how many seconds of it are recording."""
+
+    mel: torch.Tensor
+    truth: ClipTruth
+    seconds: float
+
+
+def draw_mixture(
+    data: features.Rendered, rng: np.random.Generator, mix_share: float, short_share: float = 0.0
+) -> Drawn:
+    """One clip as another microphone hears it; some are mixed with a second one, some end early in digital silence."""
     i = int(rng.integers(len(data.truths)))
     mel, truth = torch.from_numpy(data.mels[i].astype(np.float32)), data.truths[i]
     if rng.random() < mix_share:
@@ -63,26 +73,51 @@ def draw_mixture(data: features.Rendered, rng: np.random.Generator, mix_share: f
             other = torch.from_numpy(data.mels[j].astype(np.float32))
             mel = features.mix(mel, other, float(rng.uniform(-5, 5)))
             truth = features.merge_truth(truth, data.truths[j])
-    return vary(mel, rng), truth
+    mel, seconds = vary(mel, rng), CLIP_SECONDS
+    if rng.random() < short_share:
+        seconds, truth = features.shorten(truth, rng)
+        mel[:, round(seconds / CLIP_SECONDS * mel.shape[1]) :] = features.SILENCE
+    return Drawn(mel, truth, seconds)
+
+
+class Batch(NamedTuple):
+    """What one step sees."""
+
+    mels: torch.Tensor
+    """float32 [B, mel bins, frames], normalised."""
+    packed: batches.Branches
+    targets: torch.Tensor
+    """float32 [B, audio tokens, true values]: which sounds during each token."""
+    tokens: torch.Tensor
+    """int64 [B]: audio tokens that carry recording; the rest is padding."""
+
+
+def hear(inner: nn.Module, mels: torch.Tensor, heard: torch.Tensor) -> torch.Tensor:
+    """Projected audio tokens [B, tokens, d] of a Qwen2-Audio; `heard` [B, tokens] marks those that are recording.
+
+    The encoder runs at twice the rate of the audio tokens and, as in the real model, never looks at the padding.
+    """
+    looks = torch.zeros(heard.shape, device=mels.device).masked_fill(~heard, -1e4).repeat_interleave(2, 1)
+    return inner.multi_modal_projector(inner.audio_tower(mels, looks[:, None, None]).last_hidden_state)
 
 
 def losses(
     model: nn.Module,
     head: nn.Module,
-    mels: torch.Tensor,
-    packed: batches.Branches,
-    targets: torch.Tensor,
+    batch: Batch,
     audio_id: int,
     answers: bool = True,
 ) -> Step:
     """Answer and frame loss of a batch of packed sequences; without `answers` only the encoder runs."""
-    inner = model.model
-    audio = inner.multi_modal_projector(inner.audio_tower(mels).last_hidden_state)
-    frame = F.binary_cross_entropy_with_logits(head(audio).float(), targets, reduction="none").sum(-1).mean()
+    inner, mels, packed = model.model, batch.mels, batch.packed
+    heard = torch.arange(batch.targets.shape[1], device=mels.device) < batch.tokens[:, None]  # [B, audio tokens]
+    audio = hear(inner, mels, heard)
+    frame = F.binary_cross_entropy_with_logits(head(audio).float(), batch.targets, reduction="none").sum(-1)
+    frame = frame[heard].mean()
     if not answers:
         return Step(torch.zeros(()), frame)
     embeds = inner.get_input_embeddings()(packed.ids)
-    embeds = embeds.masked_scatter((packed.ids == audio_id)[..., None], audio.to(embeds.dtype))
+    embeds = embeds.masked_scatter((packed.ids == audio_id)[..., None], audio[heard].to(embeds.dtype))
     mask = torch.zeros(packed.mask.shape, device=mels.device).masked_fill(~packed.mask, -1e4)
     hidden = inner.language_model(
         inputs_embeds=embeds, attention_mask=mask, position_ids=packed.positions, use_cache=False
@@ -110,19 +145,23 @@ class Loader(torch.utils.data.IterableDataset):
         mix_share: float,
         seed: int,
         audio_tokens: int,
+        short_share: float,
     ):
         self.data, self.tokenizer, self.batch = data, tokenizer, batch
-        self.mix_share, self.seed, self.audio_tokens = mix_share, seed, audio_tokens
+        self.mix_share, self.seed, self.audio_tokens, self.short_share = mix_share, seed, audio_tokens, short_share
         self.values = true_values()
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, batches.Branches, torch.Tensor]]:
+    def __iter__(self) -> Iterator[Batch]:
         rng = np.random.default_rng([self.seed, 77])
         while True:
-            drawn = [draw_mixture(self.data, rng, self.mix_share) for _ in range(self.batch)]
-            packed = batches.pack(self.tokenizer, [batches.draw_questions(t, rng) for _, t in drawn], self.audio_tokens)
+            drawn = [draw_mixture(self.data, rng, self.mix_share, self.short_share) for _ in range(self.batch)]
             rate = self.audio_tokens / CLIP_SECONDS
-            targets = np.stack([features.token_targets(t, self.values, self.audio_tokens, rate) for _, t in drawn])
-            yield features.normalise(torch.stack([m for m, _ in drawn])), packed, torch.from_numpy(targets).float()
+            tokens = [max(2, round(d.seconds * rate)) for d in drawn]
+            questions = [batches.draw_questions(d.truth, rng) for d in drawn]
+            packed = batches.pack(self.tokenizer, questions, tokens)
+            targets = np.stack([features.token_targets(d.truth, self.values, self.audio_tokens, rate) for d in drawn])
+            mels = features.normalise(torch.stack([d.mel for d in drawn]))
+            yield Batch(mels, packed, torch.from_numpy(targets).float(), torch.tensor(tokens))
 
 
 def train(args: argparse.Namespace) -> None:
@@ -146,24 +185,24 @@ def train(args: argparse.Namespace) -> None:
         model.model.audio_tower.compile(dynamic=False)
     parameters = [p for p in [*model.parameters(), *head.parameters()] if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=args.lr, betas=(0.9, 0.98), weight_decay=0.03, fused=True)
-    stream = Loader(data, tokenizer, args.batch, args.mix, args.seed, tokens)
+    stream = Loader(data, tokenizer, args.batch, args.mix, args.seed, tokens, args.short)
     loader = iter(torch.utils.data.DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4))
     curve, started, recent = [], time.time(), []
     bar = tqdm(range(args.steps), desc="train", unit="step", mininterval=20)
     model.train()
     for step in bar:
-        mels, packed, targets = next(loader)
-        mels, targets = mels.to(device), targets.to(device)
-        packed = batches.Branches(*[t.to(device) for t in packed])
+        got = next(loader)
+        packed = batches.Branches(*[t.to(device) for t in got.packed])
+        batch = Batch(got.mels.to(device), packed, got.targets.to(device), got.tokens.to(device))
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, args.steps, args.lr, args.warmup)
         with torch.autocast(device, dtype=torch.bfloat16):
-            got = losses(model, head, mels, packed, targets, audio_id, answers=step >= args.hearing)
-        (got.answer + args.aux * got.frame).backward()
+            loss = losses(model, head, batch, audio_id, answers=step >= args.hearing)
+        (loss.answer + args.aux * loss.frame).backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        recent.append((got.answer.item(), got.frame.item()))
+        recent.append((loss.answer.item(), loss.frame.item()))
         if (step + 1) % 50 == 0:
             answer, frame = np.mean(recent, axis=0)
             curve.append({"step": step + 1, "answer": answer, "frame": frame, "seconds": time.time() - started})
@@ -187,6 +226,7 @@ def train(args: argparse.Namespace) -> None:
             "questions a clip": 4,
             "learning rate": args.lr,
             "mixed clips": args.mix,
+            "shortened clips": args.short,
             "parameters": f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M",
             "machine": machine(),
         },
@@ -215,7 +255,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train the demo AudioLLM from scratch.")
     parser.add_argument("--out", type=Path, default=Path("data/demo/audio_lm"))
     parser.add_argument("--cache", type=Path, default=Path("data/cache/soundscape"))
-    parser.add_argument("--clips", type=int, default=14_000)
+    parser.add_argument("--clips", type=int, default=18_000)
     parser.add_argument("--steps", type=int, default=3_000)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--lr", type=float, default=1.5e-3)
@@ -223,6 +263,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--hearing", type=int, default=600, help="first steps that train the encoder alone")
     parser.add_argument("--aux", type=float, default=0.2)
     parser.add_argument("--mix", type=float, default=0.35)
+    parser.add_argument("--short", type=float, default=0.15, help="share of clips that end early, as padded ones do")
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,7 +1,8 @@
 """Train the demo CLAP contrastively: `python -m precompute.soundscape.train_clap --out data/demo/clap`.
 
 Symmetric InfoNCE over clips and their captions. Two captions that say the same of a clip's true values are not
-each other's negatives: the targets are spread evenly over the clips of a batch with the same truth.
+each other's negatives: the targets are spread evenly over the clips of a batch with the same truth. A linear head that
+tells a clip's true values from the audio tower's pooled output helps it to hear and is thrown away.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from ard.models.clap import Clap
 from precompute.soundscape import features, grammar
 from precompute.soundscape.cards import machine, write_card
 from precompute.soundscape.registry import SAMPLE_RATE
-from precompute.soundscape.train_audio_lm import draw_mixture, learning_rate
+from precompute.soundscape.train_audio_lm import draw_mixture, learning_rate, true_values
 from precompute.soundscape.world import CLIP_SECONDS, ClipTruth, EventTruth, render_many
 
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
@@ -74,16 +75,18 @@ def build_processor(lines: Sequence[str]) -> ClapProcessor:
     return ClapProcessor(extractor, build_tokenizer(lines))
 
 
-def build_model(vocabulary: int, width: int = 64, depths: Sequence[int] = (2, 2, 4)) -> ClapModel:
-    """A randomly initialised ClapModel of demo size: HTS-AT over a folded 128 x 128 spectrogram, small text tower."""
+def build_model(vocabulary: int, width: int = 128, depths: Sequence[int] = (2, 4)) -> ClapModel:
+    """A randomly initialised ClapModel of demo size: HTS-AT over a folded 128 x 128 spectrogram in 8 x 8 patches."""
     config = ClapConfig(
         audio_config={
             "spec_size": 128,
             "num_mel_bins": MEL_BINS,
+            "patch_size": 8,
+            "patch_stride": [8, 8],
             "patch_embeds_hidden_size": width,
-            "hidden_size": width * 4,
+            "hidden_size": width * 2 ** (len(depths) - 1),
             "depths": list(depths),
-            "num_attention_heads": [2, 4, 8],
+            "num_attention_heads": [width // 32 * 2**i for i in range(len(depths))],
             "hidden_dropout_prob": 0.0,
         },
         text_config={
@@ -98,7 +101,23 @@ def build_model(vocabulary: int, width: int = 64, depths: Sequence[int] = (2, 2,
         },
         projection_dim=128,
     )
-    return ClapModel(config)
+    model = ClapModel(config)
+    initialise(model, sum(depths))
+    return model
+
+
+@torch.no_grad()
+def initialise(model: ClapModel, depth: int) -> None:
+    """Unit-variance weights in place of the library's 0.02, which suits models ten times as wide (ours).
+
+    std = 1 / sqrt(fan in); what writes into the audio tower's residual stream is scaled by 1 / sqrt(2 depth).
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d)):
+            writes = name.startswith("audio_model") and name.endswith("output.dense")
+            module.weight.normal_(0.0, module.weight[0].numel() ** -0.5 * ((2 * depth) ** -0.5 if writes else 1.0))
+        elif isinstance(module, nn.Embedding):
+            module.weight.normal_(0.0, 0.3)
 
 
 def same_truth(truths: Sequence[ClipTruth]) -> torch.Tensor:
@@ -116,19 +135,24 @@ def contrastive_loss(audio: torch.Tensor, text: torch.Tensor, scale: torch.Tenso
 
 
 class Loader(torch.utils.data.IterableDataset):
-    """Endless stream of (features [B, 1, frames, bins], token ids, attention mask, same-truth matrix)."""
+    """Endless stream of (features [B, 1, frames, bins], token ids, attention mask, same-truth matrix, values)."""
 
-    def __init__(self, data: features.Rendered, tokenizer: PreTrainedTokenizerFast, batch: int, mix: float, seed: int):
-        self.data, self.tokenizer, self.batch, self.mix, self.seed = data, tokenizer, batch, mix, seed
+    def __init__(self, data: features.Rendered, tokenizer: PreTrainedTokenizerFast, args: argparse.Namespace):
+        self.data, self.tokenizer, self.args = data, tokenizer, args
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]:
-        rng = np.random.default_rng([self.seed, 99])
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]:
+        rng = np.random.default_rng([self.args.seed, 99])
+        column = {v: i for i, v in enumerate(true_values())}
         while True:
-            drawn = [draw_mixture(self.data, rng, self.mix) for _ in range(self.batch)]
-            texts = [caption_or_list(t, rng) for _, t in drawn]
+            drawn = [draw_mixture(self.data, rng, self.args.mix, self.args.short) for _ in range(self.args.batch)]
+            truths = [d.truth for d in drawn]
+            texts = [caption_or_list(t, rng) for t in truths]
             tokens = self.tokenizer(texts, padding="max_length", max_length=64, truncation=True, return_tensors="pt")
-            mels = torch.stack([10 * m.T for m, _ in drawn])[:, None]
-            yield mels, tokens["input_ids"], tokens["attention_mask"], same_truth([t for _, t in drawn])
+            mels = torch.stack([10 * d.mel.T for d in drawn])[:, None]
+            values = torch.zeros(len(drawn), len(column))
+            for row, truth in enumerate(truths):
+                values[row, [column[v] for v in truth.labels()]] = 1.0
+            yield mels, tokens["input_ids"], tokens["attention_mask"], same_truth(truths), values
 
 
 def caption_or_list(truth: ClipTruth, rng: np.random.Generator) -> str:
@@ -178,33 +202,39 @@ def train(args: argparse.Namespace) -> None:
     bank = features.clap_bank(processor.feature_extractor)
     data = features.render_features(args.cache, "train", args.clips, args.seed, bank, args.workers)
     model = build_model(len(processor.tokenizer)).to(device)
+    head = nn.Linear(model.config.audio_config.hidden_size, len(true_values())).to(device)
+    nn.init.constant_(head.bias, -4.0)  # few values are true of a clip
     nn.init.constant_(model.logit_scale_a, float(np.log(1 / 0.07)))
     norm = model.audio_model.audio_encoder.batch_norm
     sample = torch.from_numpy(data.mels[:: max(1, len(data.mels) // 500)].astype(np.float32)) * 10
     norm.running_mean.copy_(sample.mean((0, 2)))
     norm.running_var.copy_(sample.var((0, 2)))
-    optimiser = torch.optim.AdamW(model.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
-    stream = Loader(data, processor.tokenizer, args.batch, args.mix, args.seed)
+    parameters = [*model.parameters(), *head.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=args.lr, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
+    stream = Loader(data, processor.tokenizer, args)
     loader = iter(torch.utils.data.DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=3))
     model.train()
     norm.eval()
     started, recent, curve = time.time(), [], []
     for step in tqdm(range(args.steps), desc="train CLAP", mininterval=20):
-        mels, ids, mask, same = (t.to(device) for t in next(loader))
+        mels, ids, mask, same, values = (t.to(device) for t in next(loader))
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, args.steps, args.lr, args.warmup)
         with torch.autocast(device, dtype=torch.bfloat16):
-            audio = model.get_audio_features(input_features=mels).pooler_output
+            pooled = model.audio_model(input_features=mels).pooler_output
+            audio = F.normalize(model.audio_projection(pooled), dim=-1)
             text = model.get_text_features(input_ids=ids, attention_mask=mask).pooler_output
         loss = contrastive_loss(audio.float(), text.float(), model.logit_scale_a.exp().clamp(max=100), same)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        heard = F.binary_cross_entropy_with_logits(head(pooled.float()), values, reduction="none").sum(-1).mean()
+        (loss + args.aux * heard).backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        recent.append(loss.item())
+        recent.append((loss.item(), heard.item()))
         if (step + 1) % 50 == 0:
-            curve.append({"step": step + 1, "loss": float(np.mean(recent)), "seconds": time.time() - started})
-            tqdm.write(f"{step + 1} loss {np.mean(recent):.4f} {time.time() - started:.0f} s")
+            contrast, values_loss = np.mean(recent, axis=0)
+            curve.append({"step": step + 1, "loss": contrast, "values": values_loss, "seconds": time.time() - started})
+            tqdm.write(f"{step + 1} loss {contrast:.4f} values {values_loss:.3f} {time.time() - started:.0f} s")
             recent = []
         if args.save_every and (step + 1) % args.save_every == 0:
             save(model, processor, args.out, curve)
@@ -242,12 +272,14 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train the demo CLAP.")
     parser.add_argument("--out", type=Path, default=Path("data/demo/clap"))
     parser.add_argument("--cache", type=Path, default=Path("data/cache/soundscape"))
-    parser.add_argument("--clips", type=int, default=14_000)
+    parser.add_argument("--clips", type=int, default=18_000)
     parser.add_argument("--steps", type=int, default=1_500)
-    parser.add_argument("--batch", type=int, default=96)
+    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--warmup", type=int, default=100)
     parser.add_argument("--mix", type=float, default=0.25)
+    parser.add_argument("--short", type=float, default=0.1, help="share of clips that end early, as padded ones do")
+    parser.add_argument("--aux", type=float, default=0.2, help="weight of telling the true values of a clip apart")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--save-every", type=int, default=250)

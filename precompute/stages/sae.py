@@ -56,7 +56,7 @@ def _one(ctx: Context, entry: SAEEntry) -> tuple[dict[str, Any], list[dict[str, 
     lm, section = ctx.models.audio_lm, ctx.config.train
     hookpoint = lm.hookpoint(entry.layer)
     shards = Shards(ctx.run, hookpoint)
-    x = shards.gather(ctx.ok_clips(TRAIN)["clip_id"].to_pylist(), section.tokens)
+    x = shards.gather(ctx.ok_clips(TRAIN)["clip_id"].to_pylist(), section.tokens, section.text_weight)
     held_ids = ctx.held_out_clips()["clip_id"].to_pylist()
     held = shards.gather(held_ids, section.tokens) if held_ids else None
     cfg = SAEConfig(
@@ -68,6 +68,7 @@ def _one(ctx: Context, entry: SAEEntry) -> tuple[dict[str, Any], list[dict[str, 
         seed=ctx.config.seed,
         model=f"{lm.name}@{lm.revision}",
         tokens=section.tokens,
+        extra={"text_weight": section.text_weight},
     )
     with tqdm(total=section.steps, unit=" step", leave=False, disable=ctx.quiet, desc=cfg.sae_id) as bar:
         result = fit(x, cfg, _train_config(ctx), held, progress=lambda done, _total: bar.update(done - bar.n) and None)

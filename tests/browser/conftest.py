@@ -76,14 +76,18 @@ class Watch:
 
     def __init__(self, page: Page, origin: str):
         self.complaints: list[str] = []
-        self._origin = origin
+        self._origin, self._hung_up = origin, False
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
         page.on("request", lambda r: self._request(r.url))
         page.on("response", lambda r: self.complaints.append(f"{r.status} {r.url}") if r.status >= 400 else None)
 
     def _console(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
+        if message.type != "error":
+            return
+        if "AbortError: signal is aborted" in message.text:  # Gradio's client hangs up: the visitor leaves the page
+            self._hung_up = True
+        elif not (self._hung_up and "Connection errored out" in message.text):  # what it says after hanging up
             self.complaints.append(f"console: {message.text}")
 
     def _request(self, url: str) -> None:

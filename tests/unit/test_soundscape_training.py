@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from ard.models.audio_lm import AudioLM
-from precompute.soundscape import batches, demo_model, features, grammar
+from precompute.soundscape import batches, demo_model, features, grammar, train_audio_lm
 from precompute.soundscape.grammar import QA
 from precompute.soundscape.world import ClipTruth, EventTruth, render_clip
 
@@ -30,14 +32,15 @@ def test_log_mel_normalised_equals_the_feature_extractor(demo):
     torch.testing.assert_close(got, expected, atol=2e-3, rtol=0)
 
 
-def test_a_branch_is_scored_as_if_its_question_stood_alone(demo):
+@pytest.mark.parametrize("tokens", [100, 40])  # 4 s, the full window, and 1.6 s
+def test_a_branch_is_scored_as_if_its_question_stood_alone(demo, tokens):
     model, processor = demo
-    audio, _ = render_clip("train", 5)
+    audio = render_clip("train", 5)[0][: tokens * 640]
     questions = [QA("a", "Which sounds can be heard?", "Dog barking."), QA("b", "Describe the audio.", "A dog barks.")]
-    packed = batches.pack(processor.tokenizer, [questions], 100)
+    packed = batches.pack(processor.tokenizer, [questions], [tokens])
     mels = processor.feature_extractor(audio, sampling_rate=16_000, return_tensors="pt").input_features
-    inner = model.model
-    heard = inner.multi_modal_projector(inner.audio_tower(mels).last_hidden_state)
+    inner, real = model.model, torch.arange(100)[None] < tokens
+    heard = train_audio_lm.hear(inner, mels, real)[real]
     embeds = inner.get_input_embeddings()(packed.ids)
     embeds = embeds.masked_scatter((packed.ids == processor.audio_token_id)[..., None], heard)
     with torch.no_grad():
@@ -72,3 +75,28 @@ def test_clips_with_a_shared_event_or_four_events_are_not_mixable():
     assert features.mixable(clip("rain"), clip("wind", "train"))
     assert not features.mixable(clip("rain"), clip("rain"))
     assert not features.mixable(clip("rain", "wind"), clip("train", "piano"))
+
+
+def test_a_shortened_clip_ends_where_no_event_is_cut():
+    event = EventTruth("rain", 0.5, 1.5, ((0.5, 1.5),), "near", -20.0)
+    others = replace(event, key="siren", start_s=1.2, end_s=2.0), replace(event, key="bell", start_s=3.0, end_s=3.4)
+    events = (event, *others)
+    truth = ClipTruth("x", "train", 0, 0, events, -60.0)
+    for seed in range(20):
+        seconds, rest = features.shorten(truth, np.random.default_rng(seed))
+        kept = [e.key for e in rest.events]
+        assert kept in (["rain", "siren"], ["rain", "siren", "bell"])  # 1.5 s would cut the siren
+        assert (2.0 <= seconds <= 2.5) if len(kept) == 2 else (3.4 <= seconds <= 3.9)
+
+
+def test_packed_positions_follow_each_clips_own_audio(demo):
+    processor = demo[1]
+    questions = [QA("describe", "Describe the audio.", "A dog barks.")]
+    packed = batches.pack(processor.tokenizer, [questions, questions], [100, 40])
+    audio = packed.ids == processor.tokenizer.convert_tokens_to_ids("<|AUDIO|>")
+    assert audio.sum(1).tolist() == [100, 40]
+    ends = [int(packed.positions[i].max()) for i in (0, 1)]
+    assert ends[0] - ends[1] == 60
+    alone = batches.pack(processor.tokenizer, [questions], [40])
+    assert torch.equal(alone.ids[0], packed.ids[1])
+    assert torch.equal(alone.mask[0], packed.mask[1])

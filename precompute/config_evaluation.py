@@ -1,0 +1,93 @@
+"""The part of the configuration that measures a run: maps, interpretability, steering, ablation."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+FORBID = ConfigDict(extra="forbid", allow_inf_nan=False)
+Positive = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+@dataclasses.dataclass(frozen=True)
+class MapConfig:
+    """The two maps: UMAP of the clips' embeddings, and of the concepts."""
+
+    __pydantic_config__ = FORBID
+
+    neighbours: Annotated[int, Field(ge=2)] = 15
+    """Neighbours that UMAP looks at; fewer where there are fewer points."""
+    min_distance: Share = 0.1
+    """How close UMAP lets points come."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig:
+    """Interpretability (Table 1) and detection."""
+
+    __pydantic_config__ = FORBID
+
+    gamma: Annotated[float, Field(gt=-1, lt=1)] = 0.7
+    """Similarity above which a matched pair counts (paper: 0.7)."""
+    predictions: tuple[Positive, ...] = (1, 3, 5, 10)
+    """Fixed numbers of predictions a clip, beside the threshold τ."""
+    taus: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+    """Thresholds tried on the choosing split."""
+    choose_on: str = "selection"
+    """Split that chooses τ; where a run has no such split, half of the held-out recordings."""
+    test_on: str = "evaluation"
+    """Split that is measured; where a run has no such split, the other half."""
+    bootstrap: Positive = 1000
+    """Resamples behind the 95 % intervals."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SteeringConfig:
+    """Steering (Table 3): how latents and values are chosen and tested."""
+
+    __pydantic_config__ = FORBID
+
+    selection: Positive = 16
+    """Selection clips a task; they choose latent and value."""
+    test: Positive = 40
+    """Evaluation clips a task; they are only measured."""
+    candidates: Positive = 6
+    """Latents tried for a task."""
+    values: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (1, 2, 4, 8)
+    """Values tried, in multiples of the latent's largest activation."""
+    random: NotNegative = 20
+    """Random latents of matched density at the same raw value: the control."""
+    tasks: NotNegative = 0
+    """Only the first N event swaps of the demo; 0: all."""
+    sae: str = ""
+    """SAE that steers; empty: the run's default."""
+    when: Literal["before_topk", "after_topk"] = "before_topk"
+    """Clamp before TopK (paper) or after it."""
+    positions: Literal["audio", "prompt", "all"] = "all"
+    """Prefill positions that are clamped (paper: all)."""
+    decoding: Literal["replace", "clamp", "off"] = "replace"
+    """While decoding: x̂ replaces x unclamped (paper), clamped too, or nothing happens."""
+    error_term: bool = False
+    """Add x − x̂ back (paper: no)."""
+    max_new_tokens: Positive = 24
+    """Longest answer."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AblationConfig:
+    """Ablation (Table 4): SAEs over layers and expansions, each trained as the run's own."""
+
+    __pydantic_config__ = FORBID
+
+    layers: tuple[NotNegative, ...] = ()
+    """Decoder layers; empty: those of the run's activations."""
+    expansions: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (2, 4, 8)
+    """d_sae / d_in."""
+    k: Positive = 8
+    """Latents kept per token."""
+    steps: Positive = 500
+    """Training steps of each."""
