@@ -203,6 +203,32 @@ def parse(text: str) -> Heard:
     return Heard(frozenset(keys), gender, emotion, language)
 
 
+@lru_cache(maxsize=1)
+def _telling_words() -> dict[str, str]:
+    """Words that occur in the phrases of one event only, with that event."""
+    load_all()
+    owners: dict[str, set[str]] = {}
+    for e in EVENTS.values():
+        for word in set(_words(" ".join((e.label, *e.clauses)))):
+            owners.setdefault(word, set()).add(e.key)
+    said_of_speakers = set(_words(" ".join([NOBODY, SPEECH_LABEL, *PERSON.values(), *GENDERS, *EMOTIONS, *LANGUAGES])))
+    return {w: min(k) for w, k in owners.items() if len(k) == 1 and len(w) > 2 and w not in said_of_speakers}
+
+
+def _words(text: str) -> list[str]:
+    return "".join(c if c.isalpha() else " " for c in text.lower()).split()
+
+
+def named_sounds(text: str) -> frozenset[str]:
+    """Event keys that an answer names, in whatever sentence: whole phrases, and words that only one event has.
+
+    More lenient than `parse`, which holds captions to the grammar: "A siren is sounding." names the siren here, though
+    the grammar has no such clause. Words that several events share ("bell", "plays") name none of them.
+    """
+    telling = _telling_words()
+    return parse(text).keys | {telling[w] for w in _words(text) if w in telling}
+
+
 def vocabulary_text() -> list[str]:
     """Every sentence form once: what the demo tokenizer is trained on."""
     load_all()

@@ -100,13 +100,13 @@ def judge(task: Task, answer: str) -> Verdict:
 
     Degenerate: empty, or nothing of the answer set is named.
     """
-    heard = grammar.parse(answer)
     if task.kind == "event":
-        if not heard.keys:
+        sounds = grammar.named_sounds(answer)
+        if not sounds:
             return "degenerate"
-        named = next(iter(heard.keys)) if len(heard.keys) == 1 else ""
+        named = next(iter(sounds)) if len(sounds) == 1 else ""
     else:
-        named = getattr(heard, task.kind) or ""
+        named = getattr(grammar.parse(answer), task.kind) or ""
         if not named:
             return "other" if answer == grammar.NOBODY else "degenerate"
     return "target" if named == task.target else "source" if named == task.source else "other"

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
+from precompute.soundscape.grammar import named_sounds
+from precompute.soundscape.registry import EVENTS
+from precompute.soundscape.sounds import load_all
 from precompute.soundscape.tasks import EVENT_TASKS, SPEAKER_TASKS, Task, judge, sensitivity, task_clips
 
 
@@ -48,3 +53,26 @@ def test_task_clips_carry_the_source_value_and_differ():
     assert {t.clip_id for t in clips.truths}.isdisjoint(
         t.clip_id for t in task_clips(SPEAKER_TASKS[0], SPEAKER_TASKS, "selection", 3).truths
     )
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        ("A siren is sounding.", "target"),  # no clause of the grammar, but nothing else is a siren
+        ("Emergency siren.", "target"),
+        ("Dog barking.", "source"),
+        ("A dog barks, then a siren wails.", "other"),
+        ("Rain falling.", "other"),
+        ("plays while.", "degenerate"),  # words that several events share name none of them
+        ("", "degenerate"),
+    ],
+)
+def test_a_sound_counts_as_named_by_its_own_words(answer, verdict):
+    assert judge(Task("event", "dog_bark", "siren"), answer) == verdict
+
+
+def test_every_phrase_of_an_event_names_that_event_alone():
+    load_all()
+    for event in EVENTS.values():
+        for phrase in (event.label, *event.clauses):
+            assert named_sounds(phrase) == {event.key}, phrase
