@@ -36,6 +36,7 @@ $(STAMP): requirements.lock
 	  $(PYTHON) -m venv --clear $(VENV) || { echo "Python could not make a virtual environment: install its venv module (Debian: apt-get install python3-venv)."; exit 2; }; }
 	@echo "Installing the pinned dependencies (some minutes, once)"
 	@$(PY) -m pip install --disable-pip-version-check -r requirements.lock
+	@$(PY) -W ignore -c "import umap"  # compiles its kernels once, here and not in the first run
 	@touch $(STAMP)
 
 browser: setup

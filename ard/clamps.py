@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, get_args
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ard.sae import TopKSAE
@@ -168,22 +168,28 @@ def apply_clamp(sae: TopKSAE, x: Float[Tensor, "*T d_in"], clamp: Clamp) -> Stee
         SteeringError: a latent the SAE lacks.
     """
     _check_range("latents", clamp.latents, sae.cfg.d_sae)
-    index = torch.tensor(clamp.latents, dtype=torch.long, device=x.device)
+    shape = (*x.shape[:-1], len(clamp.latents))
+    index = torch.tensor(clamp.latents, dtype=torch.long, device=x.device).expand(shape)
+    return clamp_tokens(sae, x, index, torch.tensor(clamp.values, device=x.device).expand(shape), clamp)
+
+
+@torch.no_grad()
+def clamp_tokens(
+    sae: TopKSAE, x: Tensor, index: Int[Tensor, "*T n_latents"], values: Float[Tensor, "*T n_latents"], clamp: Clamp
+) -> Steered:
+    """`apply_clamp` with latents and values given token by token; only the switches of `clamp` are read."""
     pre = sae.pre_activations(x)
-    values = torch.tensor(clamp.values, dtype=pre.dtype, device=pre.device)
+    values = values.to(pre.dtype)
     plain = None
     if clamp.when == "before_topk":
-        steered = pre.clone()
-        steered[..., index] = values
-        z = sae.topk(steered)
+        z = sae.topk(pre.scatter(-1, index, values))
     else:
         plain = sae.topk(pre)
-        z = plain.clone()
-        z[..., index] = values
+        z = plain.scatter(-1, index, values)
     x_hat = sae.decode(z)
     if clamp.error_term:
         x_hat = x.to(x_hat.dtype) + (x_hat - sae.decode(sae.topk(pre) if plain is None else plain))
-    return Steered(x_hat, z, z[..., index] == values)
+    return Steered(x_hat, z, z.gather(-1, index) == values)
 
 
 def poly_clamp(x: Float[Tensor, "*T d_in"], dims: Sequence[int], values: Sequence[float]) -> Float[Tensor, "*T d_in"]:

@@ -58,6 +58,29 @@ def auroc(
     return result
 
 
+def auroc_resampled(
+    scores: Float[np.ndarray, " clips"],
+    positive: Bool[np.ndarray, " clips"],
+    weights: Float[np.ndarray, "draws clips"],
+) -> Float[np.ndarray, " draws"]:
+    """AUROC of one latent for one class in each resample of the clips; NaN where one side is missing.
+
+    Only clips above the lowest score are compared pair by pair: for most latents almost all clips share that score.
+    """
+    scores, positive = np.asarray(scores, dtype=np.float64), np.asarray(positive, dtype=bool)
+    w, high = weights.T, scores > scores.min(initial=np.inf)
+    up, down = (positive & high).nonzero()[0], (~positive & high).nonzero()[0]
+    ahead = scores[up, None] - scores[None, down]
+    wins = (ahead > 0) + 0.5 * (ahead == 0)
+    w_up, w_down = w[up], w[down]
+    all_up = positive.astype(np.float64) @ w
+    all_down = w.sum(0) - all_up
+    low_up, low_down = all_up - w_up.sum(0), all_down - w_down.sum(0)
+    won = ((wins.T @ w_up) * w_down).sum(0) + w_up.sum(0) * low_down + 0.5 * low_up * low_down
+    pairs = all_up * all_down
+    return np.divide(won, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+
+
 def purity(most: Int[np.ndarray, "latents p"], labels: Bool[np.ndarray, "clips classes"]) -> Purity:
     """Whether all p clips of H share one true label, and which; a latent with a missing clip (−1) is not pure.
 

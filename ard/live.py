@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from ard.clamps import Decoding, Positions, When
+    from ard.listening import Listened
     from ard.models.audio_lm import AudioLM
     from ard.sae import TopKSAE
 
 from ard.store import Run
 
 MAX_NEW_TOKENS = 48
+STOPPED = "Stopped before the answers were complete."
 REMEMBERED = 64  # untouched answers kept, so that moving a slider asks for the steered one alone
 
 
@@ -38,6 +41,22 @@ class Answer(NamedTuple):
 
 class LiveError(ValueError):
     """The model cannot answer; the message says why and what to do."""
+
+
+class _Latch:
+    """Asks `should_stop` until it once said True, and remembers that it did."""
+
+    def __init__(self, should_stop: Callable[[], bool] | None):
+        self._should_stop, self.raised = should_stop, False
+
+    def __call__(self) -> bool:
+        self.raised = self.raised or (self._should_stop is not None and bool(self._should_stop()))
+        return self.raised
+
+    @property
+    def or_none(self) -> _Latch | None:
+        """Itself, or None where nobody can ask to stop."""
+        return None if self._should_stop is None else self
 
 
 class Live:
@@ -76,47 +95,94 @@ class Live:
             self._status = Status(True, False, f"The model {name} is ready.")
 
     def steer(
-        self, audio: Path, prompt: str, *, sae_id: str, latents: Sequence[int], values: Sequence[float], **switches: Any
+        self,
+        audio: Path,
+        prompt: str,
+        *,
+        sae_id: str,
+        latents: Sequence[int],
+        values: Sequence[float],
+        when: When = "before_topk",
+        error_term: bool = False,
+        positions: Positions = "all",
+        decoding: Decoding = "replace",
+        should_stop: Callable[[], bool] | None = None,
     ) -> Answer:
         """Greedy answers to `prompt` about the clip: untouched, and with z of each latent clamped (`ard.clamps`).
 
         Args:
             audio: an audio file no longer than the model's window.
-            switches: further fields of `Clamp` (`when`, `error_term`, `positions`, `decoding`); the paper's otherwise.
+            prompt: the question.
+            sae_id: SAE of the run.
+            latents: latent_ids to clamp.
+            values: one steering value for each.
+            when: as in `Clamp`, like the three after it; the defaults are the paper's.
+            error_term: as in `Clamp`.
+            positions: as in `Clamp`.
+            decoding: as in `Clamp`.
+            should_stop: asked after every token; True ends both answers there, and the note says so.
 
         Raises:
-            ValueError: not loaded, or a clip, prompt, SAE, latent or value that cannot be used.
+            ValueError: not loaded, or a clip, prompt, SAE, latent, value or switch that cannot be used.
         """
-        if self._lm is None:
-            raise LiveError(self._status.message)
+        lm = self._loaded()
         from ard.steering import Clamp, steer
 
-        clamp = Clamp(tuple(int(i) for i in latents), tuple(float(v) for v in values), **switches)
+        clamp = Clamp(
+            tuple(int(i) for i in latents), tuple(float(v) for v in values), when, error_term, positions, decoding
+        )
+        stop = _Latch(should_stop)
         with self._one_at_a_time:
-            sae, samples = self._sae(sae_id), read_mono(audio, self._lm.sampling_rate)
-            baseline = self._baseline(audio, prompt, samples)
-            steered = steer(self._lm, sae, clamp, [samples], [prompt], max_new_tokens=MAX_NEW_TOKENS)
-        return Answer(baseline, steered.texts[0], _note(steered.report.positions, steered.report.dead_zone))
+            if stop():
+                return Answer("", "", STOPPED)
+            sae, samples = self._sae(sae_id), read_mono(audio, lm.sampling_rate)
+            baseline = self._baseline(audio, prompt, samples, stop)
+            if stop.raised:
+                return Answer(baseline, "", STOPPED)
+            steered = steer(
+                lm, sae, clamp, [samples], [prompt], max_new_tokens=MAX_NEW_TOKENS, should_stop=stop.or_none
+            )
+        note = STOPPED if stop.raised else _note(steered.report.positions, steered.report.dead_zone)
+        return Answer(baseline, steered.texts[0], note)
 
-    def _baseline(self, audio: Path, prompt: str, samples: np.ndarray) -> str:
+    def listen(self, audio: Path, *, sae_id: str, top: int) -> Listened:
+        """The `top` latents of highest r (Eq. 2) in an audio file, with z at each of its audio tokens.
+
+        Raises:
+            ValueError: not loaded, or a file, SAE or number that cannot be used.
+        """
+        lm = self._loaded()
+        from ard.listening import listen
+
+        with self._one_at_a_time:
+            return listen(lm, self._sae(sae_id), read_mono(audio, lm.sampling_rate), top=top)
+
+    def _loaded(self) -> AudioLM:
+        if self._lm is None:
+            raise LiveError(self._status.message)
+        return self._lm
+
+    def _baseline(self, audio: Path, prompt: str, samples: np.ndarray, stop: _Latch) -> str:
         from ard.steering import steer
 
         key = (audio, prompt)
-        if key not in self._baselines:
-            assert self._lm is not None  # checked by `steer`
-            self._baselines[key] = steer(
-                self._lm, None, None, [samples], [prompt], max_new_tokens=MAX_NEW_TOKENS
-            ).texts[0]
+        if key in self._baselines:
+            return self._baselines[key]
+        answer = steer(
+            self._loaded(), None, None, [samples], [prompt], max_new_tokens=MAX_NEW_TOKENS, should_stop=stop.or_none
+        ).texts[0]
+        if not stop.raised:
+            self._baselines[key] = answer
             while len(self._baselines) > REMEMBERED:
                 self._baselines.popitem(last=False)
-        return self._baselines[key]
+        return answer
 
     def _sae(self, sae_id: str) -> TopKSAE:
         from ard.sae import TopKSAE
 
         if sae_id not in self._saes:
             sae = TopKSAE.load(self._run.sae_dir(sae_id), device=self._device)
-            sae.check_fits(self._lm.d_model if self._lm else sae.cfg.d_in, sae.cfg.hookpoint)
+            sae.check_fits(self._loaded().d_model, sae.cfg.hookpoint)
             self._saes[sae_id] = sae
         return self._saes[sae_id]
 

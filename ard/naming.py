@@ -33,6 +33,7 @@ MAX_WORDS = 5
 CHANCE = 0.01
 _MAX_PHRASES = 3
 _TRIM_COST = 0.05
+_SETS_AT_ONCE = 4096
 
 # Closed-class English words: scikit-learn's own list also drops words that name sounds ("fire", "cry", "bill", "call").
 _FUNCTION_TEXT = """
@@ -122,31 +123,51 @@ class ContrastiveNamer:
         Raises:
             NamingError: an index is out of range or repeated, or no caption is left as background.
         """
+        return self.name_many([rows])[0]
+
+    def name_many(self, sets: Sequence[Sequence[int]]) -> list[Name]:
+        """Names of many sets of captions, each as `name` gives it; their phrases are counted by one sparse product.
+
+        Raises:
+            NamingError: as `name`, for any of the sets.
+        """
+        checked = [self._checked(rows) for rows in sets]
+        names: list[Name] = []
+        for start in range(0, len(checked), _SETS_AT_ONCE):
+            part = checked[start : start + _SETS_AT_ONCE]
+            for rows, candidates in zip(part, self._candidates(part), strict=True):
+                names.append(self._named(rows, _distinct(candidates)))
+        return names
+
+    def _checked(self, rows: Sequence[int]) -> list[int]:
         rows = [int(row) for row in rows]
-        if len(set(rows)) != len(rows) or any(not 0 <= row < len(self.captions) for row in rows):
+        if not rows or len(set(rows)) != len(rows) or any(not 0 <= row < len(self.captions) for row in rows):
             raise NamingError(f"The rows {rows} must be different whole numbers from 0 to {len(self.captions) - 1}.")
         if len(rows) == len(self.captions):
             raise NamingError(f"All {len(rows)} captions are to be named; add background captions of other clips.")
+        return rows
+
+    def _named(self, rows: list[int], chosen: list[_Candidate]) -> Name:
         captions = tuple(self.captions[row] for row in rows)
-        chosen = _distinct(self._candidates(rows)) if len(rows) > 1 else []
         if not chosen:
             return Name(NO_NAME, NO_DESCRIPTION, captions, 0, NAMER)
         return Name(chosen[0].phrase, _sentence(chosen), captions, chosen[0].support, NAMER)
 
-    def _candidates(self, rows: list[int]) -> list[_Candidate]:
-        """Phrases that pass the test for `rows`, best first."""
-        p, background = len(rows), len(self.captions) - len(rows)
-        support = np.asarray(self._counts[rows].sum(axis=0)).ravel()
-        columns = (support > p / 2).nonzero()[0]
-        df = support[columns]
-        share = (self._total[columns] - df + 0.5) / (background + 1)
-        likely = binom.sf(df - 1, p, share)
-        found = [
-            _Candidate(float(n / p - s), str(self._phrases[column]), int(n))
-            for column, n, s, chance in zip(columns, df, share, likely, strict=True)
-            if chance <= CHANCE
-        ]
-        return sorted(found, key=_Candidate.order)
+    def _candidates(self, sets: list[list[int]]) -> list[list[_Candidate]]:
+        """Phrases that pass the test for each set, best first; a set of one caption shares nothing."""
+        size = np.array([len(rows) for rows in sets])
+        clips, owner = np.concatenate(sets), np.repeat(np.arange(len(sets)), size)
+        member = csr_matrix((np.ones(len(clips), np.int64), (owner, clips)), shape=(len(sets), len(self.captions)))
+        support = (member @ self._counts).tocoo()
+        keep = (support.data > size[support.row] / 2) & (size[support.row] > 1)
+        row, column, df = support.row[keep], support.col[keep], support.data[keep]
+        p = size[row]
+        share = (self._total[column] - df + 0.5) / (len(self.captions) - p + 1)
+        rare = binom.sf(df - 1, p, share) <= CHANCE
+        found: list[list[_Candidate]] = [[] for _ in sets]
+        for i, c, n, size_of, s in zip(*(v[rare].tolist() for v in (row, column, df, p, share)), strict=True):
+            found[i].append(_Candidate(n / size_of - s, str(self._phrases[c]), n))
+        return [sorted(candidates, key=_Candidate.order) for candidates in found]
 
 
 def _distinct(candidates: list[_Candidate]) -> list[_Candidate]:
@@ -216,5 +237,5 @@ def name_concepts(captions: Sequence[str], most: Sequence[Sequence[int]] | np.nd
     Raises:
         NamingError: see `ContrastiveNamer`.
     """
-    namer = ContrastiveNamer(captions)
-    return [namer.name([row for row in rows if row >= 0]) for rows in np.asarray(most).tolist()]
+    sets = [[row for row in rows if row >= 0] for rows in np.asarray(most).tolist()]
+    return ContrastiveNamer(captions).name_many(sets)

@@ -159,6 +159,40 @@ def random_representatives(
     return grid.result(most, least, base.n_active)
 
 
+def least_draws(
+    most: Int[np.ndarray, "latents p"],
+    scores: Float[np.ndarray, "clips latents"],
+    clip_ids: Sequence[str],
+    *,
+    hookpoint: str,
+    recording_ids: Sequence[str] | None = None,
+    seed: int = 0,
+    draws: Sequence[int] = (0,),
+    latent_ids: Sequence[int] | None = None,
+) -> Int[np.ndarray, "draws latents p"]:
+    """Only L, once for each draw of the order among its ties, with H = `most` held fixed: no clip of H is in any L.
+
+    Draw 0 gives the L of `representatives` with the same seed. What `scores` has no tie in is the same in every draw.
+
+    Raises:
+        RankError: see `representatives`; or `most` has another number of latents or names clips that are not there.
+    """
+    p = most.shape[1]
+    grid = _Grid.build(scores, clip_ids, recording_ids, latent_ids, p)
+    if len(most) != len(grid.latent_ids) or most.max(initial=-1) >= len(clip_ids):
+        raise RankError(f"most has {len(most)} latents, the scores {len(grid.latent_ids)}; give the same scores.")
+    found = np.stack([grid.empty(p) for _ in draws])
+    keys = [latent_keys(seed, hookpoint, grid.latent_ids, draw) for draw in draws]
+    taken, outward = grid.to_sorted(most), np.append(grid.position, -1)
+    for part in grid.parts():
+        values = grid.scores[part]
+        free = np.broadcast_to((values > 0).any(1)[:, None], values.shape).copy()
+        _close(free, taken[part])
+        for i, key in enumerate(keys):
+            found[i, part] = _pick(values, _mix(key[part], grid.keys), free, grid.recordings, p)
+    return outward[found]
+
+
 class _Grid(NamedTuple):
     """Scores as [latents, clips] with the clips sorted by id, so that nothing depends on the caller's order."""
 

@@ -7,7 +7,7 @@ and an answer that is given (for losses and dose-response) counts as decoded, ex
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ard.clamp_rows import EachRow
 from ard.clamps import (
     Change,
     Clamp,
@@ -42,6 +43,7 @@ __all__ = [
     "Decoding",
     "DiffOfMeans",
     "DoseResponse",
+    "EachRow",
     "PolyClamp",
     "Positions",
     "Steered",
@@ -79,14 +81,14 @@ class DoseResponse(NamedTuple):
     """Per value: share of positions at which the clamp vanished in TopK."""
 
 
-def steering(lm: AudioLM, sae: TopKSAE | None, change: Change, inputs: Inputs, **options: Any) -> Steering:
+def steering(lm: AudioLM, sae: TopKSAE | None, change: Change | EachRow, inputs: Inputs, **options: Any) -> Steering:
     """Steer `lm` by `change` while the block runs.
 
     For instance: `with steering(lm, sae, clamp, inputs) as active: lm.generate(inputs)`, then `active.report`.
 
     Args:
         lm: the AudioLLM.
-        change: a `Clamp`, `PolyClamp` or `DiffOfMeans`.
+        change: a `Clamp`, `PolyClamp` or `DiffOfMeans`, or `EachRow` with a clamp for each row of the batch.
         inputs: the batch that will run inside the block.
         sae: needed by `Clamp`; None for `PolyClamp` and `DiffOfMeans` (give `hookpoint` then).
         **options: `hookpoint` (default: the SAE's), `exclude` [B, L] (positions never touched), `sink_factor` (None:
@@ -109,6 +111,7 @@ def steer(
     max_new_tokens: int = 48,
     seed: int | None = None,
     do_sample: bool = False,
+    should_stop: Callable[[], bool] | None = None,
     **options: Any,
 ) -> SteeredText:
     """Answers of the steered model, and what steering did; with `change=None` the unsteered answers.
@@ -123,6 +126,7 @@ def steer(
         max_new_tokens: longest answer, in tokens.
         seed: of the sampling.
         do_sample: draw instead of taking the likeliest token.
+        should_stop: asked after every token; True ends the answers there.
         **options: as in `steering`.
 
     Raises:
@@ -135,7 +139,7 @@ def steer(
         inputs = lm.prepare(audios[some], prompts[some])
         with ExitStack() as stack:
             active = None if change is None else stack.enter_context(Steering(lm, sae, change, inputs, **options))
-            texts += lm.generate(inputs, max_new_tokens, seed, do_sample)
+            texts += lm.generate(inputs, max_new_tokens, seed, do_sample, should_stop)
         if active is not None:
             report.add(active.report)
     return SteeredText(texts, report)

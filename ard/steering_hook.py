@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from ard.clamp_rows import EachRow, apply_each
 from ard.clamps import Change, Clamp, DiffOfMeans, PolyClamp, SteeringError, apply_clamp, check_change, poly_clamp
 from ard.hooks import HookContext, replace
 from ard.models.audio_lm import AudioLM
@@ -29,17 +30,22 @@ class Steering:
         self,
         lm: AudioLM,
         sae: TopKSAE | None,
-        change: Change,
+        change: Change | EachRow,
         inputs: Inputs,
         *,
         hookpoint: str | None = None,
         exclude: Bool[Tensor, "B L"] | None = None,
         sink_factor: float | None = SINK_FACTOR,
     ) -> None:
-        check_change(change, lm.d_model, sae)
+        if isinstance(change, EachRow):
+            change.check(lm.d_model, sae)
+        else:
+            check_change(change, lm.d_model, sae)
         if hookpoint is None and sae is None:
             raise SteeringError("Without an SAE the hookpoint is unknown; give hookpoint='layers.<l>'.")
-        if sae is not None and isinstance(change, Clamp):
+        if isinstance(change, EachRow) and len(change.clamps) != inputs.batch:
+            raise SteeringError(f"{len(change.clamps)} clamps were given for {inputs.batch} rows; give one for each.")
+        if sae is not None and isinstance(_kind(change), Clamp):
             sae.check_fits(lm.d_model, hookpoint)
         where = hookpoint or (sae.cfg.hookpoint if sae is not None else "")
         self._lm, self._layer = lm, lm.layer_of(where)
@@ -66,7 +72,8 @@ class Steering:
         self._open.close()
 
     def _clamped_count(self) -> int:
-        return len(self._change.latents) if isinstance(self._change, Clamp) else 0
+        kind = _kind(self._change)
+        return len(kind.latents) if isinstance(kind, Clamp) else 0
 
     @torch.no_grad()
     def _replace(self, x: Float[Tensor, "B L d"], context: HookContext) -> Float[Tensor, "B L d"]:
@@ -74,12 +81,12 @@ class Steering:
         out = x.clone()
         if bool(prefill.any()):
             before = x[prefill]
-            after, survived = self._clamped(before)
+            after, survived = self._clamped(before, prefill)
             out[prefill] = after.to(device=x.device, dtype=x.dtype)
             self._count(before.float(), out[prefill].float(), survived, sinks)
         if self._change.decoding != "off" and bool(decoded.any()):
             clamp = self._change.decoding == "clamp"
-            new = self._clamped(x[decoded])[0] if clamp else self._reconstructed(x[decoded])
+            new = self._clamped(x[decoded], decoded)[0] if clamp else self._reconstructed(x[decoded])
             out[decoded] = new.to(device=x.device, dtype=x.dtype)
         return out
 
@@ -104,8 +111,12 @@ class Steering:
         answered = (inputs.answer & ~self._excluded)[:, here]
         return F.pad(prefill, later, value=False), F.pad(answered, later, value=True), met
 
-    def _clamped(self, x: Float[Tensor, "N d"]) -> tuple[Tensor, Bool[Tensor, "N n"]]:
+    def _clamped(self, x: Float[Tensor, "N d"], where: Bool[Tensor, "B L"]) -> tuple[Tensor, Bool[Tensor, "N n"]]:
+        """What replaces x, the N positions `where`; and which clamped latents TopK kept."""
         change, none = self._change, torch.ones(len(x), 0, dtype=torch.bool)
+        if isinstance(change, EachRow):
+            on = x.device if self._sae is None else self._sae.W_enc.device
+            return apply_each(x.to(on), where.nonzero()[:, 0].to(on), change, self._sae)
         if isinstance(change, PolyClamp):
             return poly_clamp(x, change.dims, change.values), none
         if isinstance(change, DiffOfMeans):
@@ -115,10 +126,11 @@ class Steering:
         return steered.x_hat, steered.survived
 
     def _reconstructed(self, x: Float[Tensor, "N d"]) -> Tensor:
-        if not isinstance(self._change, Clamp):
+        kind = _kind(self._change)
+        if not isinstance(kind, Clamp):
             return x
         sae = self._with_sae()
-        return apply_clamp(sae, x.to(sae.W_enc.device), self._change.without_latents()).x_hat
+        return apply_clamp(sae, x.to(sae.W_enc.device), kind.without_latents()).x_hat
 
     def _with_sae(self) -> TopKSAE:
         if self._sae is None:
@@ -128,3 +140,8 @@ class Steering:
     def _count(self, before: Tensor, after: Tensor, survived: Bool[Tensor, "N n"], sinks: int) -> None:
         norms = [float(one.norm(dim=-1).double().sum()) for one in (before, after, after - before)]
         self.report.add(SteeringReport(len(before), (~survived).sum(0).tolist(), sinks, *norms))
+
+
+def _kind(change: Change | EachRow) -> Clamp | PolyClamp | DiffOfMeans:
+    """The change itself, or the first of a batch's rows: which of the three it is, with its switches."""
+    return change.clamps[0] if isinstance(change, EachRow) else change

@@ -94,7 +94,7 @@ class Run:
         run = cls(path)
         if run.path.exists() and not run.path.is_dir():
             raise RunError(f"{run.path} is a file; --run needs a folder for the run.")
-        known = {"manifest.json", "tables", "audio", "sae", "activations", "ratings.duckdb"}
+        known = {"manifest.json", "tables", "audio", "sae", "activations", "ratings.duckdb", "report.html", "report.md"}
         if run.path.is_dir() and not (run.path / "manifest.json").is_file():
             other = sorted(p.name for p in run.path.iterdir() if p.name not in known and not p.name.startswith(HIDDEN))
             if other:
@@ -317,7 +317,7 @@ class Staging:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self.rows: dict[str, int] = {}
-        self._folders: list[Path] = []
+        self._others: list[Path] = []
 
     def write(self, name: str, table: pa.Table) -> None:
         """Check and write a table of this stage."""
@@ -328,12 +328,17 @@ class Staging:
         """An empty folder that will replace `RUN/<relative>` as a whole."""
         path = self.folder / relative
         path.mkdir(parents=True, exist_ok=True)
-        self._folders.append(Path(relative))
+        self._others.append(Path(relative))
         return path
+
+    def write_file(self, name: str, data: bytes) -> None:
+        """Write a file that will lie at `RUN/<name>`."""
+        write_atomic(self.folder / name, data)
+        self._others.append(Path(name))
 
     def publish(self) -> None:
         """Move everything to its place. The caller records the stage in the manifest afterwards."""
-        for relative in self._folders:
+        for relative in self._others:
             _replace_tree(self.folder / relative, self.run.path / relative)
         for name in self.rows:
             target = self.run.path / "tables" / name

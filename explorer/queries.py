@@ -1,22 +1,30 @@
-"""All SQL of the app. Values are always bound parameters; words that become SQL come from the tables below."""
+"""The app's questions about concepts and clips. All SQL of the app lives in the modules `queries*`.
+
+Values are always bound parameters; words that become SQL come from the tables below.
+"""
 
 from __future__ import annotations
 
 import math
 from typing import Any, NamedTuple
 
-import duckdb
-
-from ard.store import Run
+from explorer.queries_latents import LatentQueries
+from explorer.queries_maps import MapQueries
+from explorer.queries_results import ResultQueries
 from explorer.views import PAGE_SIZE, ViewState
 
-_ORDER = {
-    "monosemanticity": "c.rank, c.latent_id",
-    "name": "lower(c.name), c.rank, c.latent_id",
-    "density": "l.density DESC NULLS LAST, c.latent_id",
-    "clips": "l.clips_active DESC NULLS LAST, c.latent_id",
+_ORDER = {  # the column, and the direction in which people want it first
+    "monosemanticity": ("c.rank", "ASC"),
+    "name": ("lower(c.name)", "ASC"),
+    "density": ("l.density", "DESC"),
+    "clips": ("l.clips_active", "DESC"),
+    "auroc": ("d.auroc", "DESC"),
 }
-_FROM = "FROM concepts c LEFT JOIN latents l USING (sae_id, latent_id)"
+_TURNED = {"ASC": "DESC", "DESC": "ASC"}
+_FROM = """FROM concepts c LEFT JOIN latents l USING (sae_id, latent_id)
+           LEFT JOIN detection d USING (sae_id, method, latent_id)"""
+_ROW = """c.latent_id, c.rank, c.name, c.description, c.monosemanticity, l.density, l.clips_active,
+          l.max_activation, d.auroc, d.auroc_low, d.auroc_high, d.label AS auroc_label"""
 
 
 class Filter(NamedTuple):
@@ -38,6 +46,10 @@ class ConceptRow(NamedTuple):
     density: float | None
     clips_active: int | None
     max_activation: float | None
+    auroc: float | None
+    auroc_low: float | None
+    auroc_high: float | None
+    auroc_label: str | None
 
 
 class ConceptPage(NamedTuple):
@@ -65,6 +77,7 @@ class Concept(NamedTuple):
     draws: int | None
     concepts: int
     median: float | None
+    support: float | None
 
 
 class Clip(NamedTuple):
@@ -83,18 +96,8 @@ class Clip(NamedTuple):
     seconds_per_token: float
 
 
-class Queries:
+class Queries(LatentQueries, MapQueries, ResultQueries):
     """The run's tables behind named questions. Safe to share between threads: each question has its own cursor."""
-
-    def __init__(self, run: Run):
-        self.run = run
-        self._connection = run.connect()
-
-    def _rows(self, sql: str, params: list[Any]) -> list[dict[str, Any]]:
-        with self._connection.cursor() as cursor:
-            result: duckdb.DuckDBPyConnection = cursor.execute(sql, params)
-            names = [d[0] for d in result.description or []]
-            return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
     # -- what there is -------------------------------------------------------------------------------------------
 
@@ -105,6 +108,10 @@ class Queries:
             return named
         rows = self._rows("SELECT min(sae_id) AS sae_id FROM concepts WHERE method = 'ard'", [])
         return rows[0]["sae_id"] or ""
+
+    def sae_ids(self) -> list[str]:
+        """Every SAE of the run."""
+        return [r["sae_id"] for r in self._rows("SELECT sae_id FROM saes ORDER BY sae_id", [])]
 
     def sources(self) -> list[tuple[str, str, int]]:
         """Every (sae_id, method) that has concepts, with how many."""
@@ -118,6 +125,17 @@ class Queries:
         """The questions put to the model while activations were read, most used first."""
         sql = "SELECT question FROM answers GROUP BY question ORDER BY count(*) DESC, question LIMIT ?"
         return [r["question"] for r in self._rows(sql, [limit])]
+
+    def resolve(self, sae_id: str, method: str) -> tuple[str, str]:
+        """The SAE and method to show: as wished, or for an SAE without that method the first method it has."""
+        chosen = sae_id or self.default_sae()
+        methods = [m for s, m, _ in self.sources() if s == chosen]
+        return chosen, method if method in methods or not methods else methods[0]
+
+    def has_detection(self, sae_id: str, method: str) -> bool:
+        """True where the concepts have a detection score."""
+        sql = "SELECT 1 AS one FROM detection WHERE sae_id = ? AND method = ? LIMIT 1"
+        return bool(self._rows(sql, [sae_id, method]))
 
     def clip_count(self) -> int:
         """Clips of the run that were not left out."""
@@ -145,9 +163,12 @@ class Queries:
         total = int(self._rows(f"SELECT count(*) AS n {_FROM} WHERE {f.where}", f.params)[0]["n"])
         pages = max(1, math.ceil(total / limit))
         page = min(state.page, pages)
+        column, direction = _ORDER[state.sort]
+        if state.reverse:
+            direction = _TURNED[direction]
         sql = (
-            "SELECT c.latent_id, c.rank, c.name, c.description, c.monosemanticity, l.density, l.clips_active, "
-            f"l.max_activation {_FROM} WHERE {f.where} ORDER BY {_ORDER[state.sort]} LIMIT ? OFFSET ?"
+            f"SELECT {_ROW} {_FROM} WHERE {f.where} "
+            f"ORDER BY {column} {direction} NULLS LAST, c.rank, c.latent_id LIMIT ? OFFSET ?"
         )
         start = (page - 1) * limit if offset is None else offset
         rows = [ConceptRow(**r) for r in self._rows(sql, [*f.params, limit, start])]
@@ -156,13 +177,13 @@ class Queries:
     def concept(self, sae_id: str, latent_id: int, method: str = "ard") -> Concept | None:
         """One concept with its evidence, or None if there is none of that number."""
         sql = f"""
-            SELECT c.latent_id, c.rank, c.name, c.description, c.monosemanticity, l.density, l.clips_active,
-                   l.max_activation, c.captions, c.namer, m.coherence_most, m.coherence_least, m.std_pooled,
+            SELECT {_ROW}, c.captions, c.namer, c.support, m.coherence_most, m.coherence_least, m.std_pooled,
                    m.score_std, m.draws,
                    (SELECT count(*) FROM concepts WHERE sae_id = c.sae_id AND method = c.method) AS concepts,
                    (SELECT median(score) FROM monosemanticity WHERE sae_id = c.sae_id AND method = c.method) AS median
             {_FROM} LEFT JOIN monosemanticity m USING (sae_id, method, latent_id)
-            WHERE c.sae_id = ? AND c.latent_id = ? AND c.method = ?"""  # noqa: S608 (constant words, bound values)
+            WHERE c.sae_id = ? AND c.latent_id = ? AND c.method = ?
+            ORDER BY abs(m.score - c.monosemanticity) LIMIT 1"""  # noqa: S608 (constant words, bound values)
         rows = self._rows(sql, [sae_id, latent_id, method])
         if not rows:
             return None
@@ -199,11 +220,33 @@ class Queries:
         rows = self._rows(sql, [clip_id])
         return _clip(rows[0]) if rows else None
 
+    def clip_of(self, clip_id: str, sae_id: str, latent_id: int) -> Clip | None:
+        """One clip as an example of a latent: its scores (0 where it does not fire) and its trace if one is stored."""
+        sql = f"""
+            SELECT 0.0 AS score, {_CLIP_COLUMNS}
+            FROM clips k
+            LEFT JOIN clip_latents cl ON cl.clip_id = k.clip_id AND cl.sae_id = ? AND cl.latent_id = ?
+            LEFT JOIN traces t ON t.clip_id = k.clip_id AND t.sae_id = ? AND t.latent_id = ?
+            WHERE k.clip_id = ?"""  # noqa: S608 (constant words, bound values)
+        rows = self._rows(sql, [sae_id, latent_id, sae_id, latent_id, clip_id])
+        return _clip(rows[0]) if rows else None
+
+    def find_clips(self, words: str, limit: int) -> list[tuple[str, str]]:
+        """(caption, clip_id) of playable clips with every word in caption, labels or id; held-out clips first."""
+        where, params = ["k.status = 'ok'", "k.audio IS NOT NULL"], list[Any]()
+        for word in words.lower().split():
+            where.append("contains(lower(caption || ' ' || array_to_string(k.labels, ' ') || ' ' || k.clip_id), ?)")
+            params.append(word)
+        sql = f"""
+            SELECT clip_id, caption FROM (SELECT k.* EXCLUDE (caption), {_CAPTION} FROM clips k) k
+            WHERE {" AND ".join(where)} ORDER BY (split = 'train'), clip_id LIMIT ?"""  # noqa: S608 (constant words)
+        return [(r["caption"] or r["clip_id"], r["clip_id"]) for r in self._rows(sql, [*params, limit])]
+
 
 # A clip may have several captions: the model's first, then the corpus's.
-_CLIP_COLUMNS = """k.clip_id, k.audio, k.duration_s, k.labels,
-                   coalesce((SELECT min_by(x.caption, (x.model = 'corpus')::VARCHAR || x.model)
-                             FROM captions x WHERE x.clip_id = k.clip_id), k.caption, '') AS caption,
+_CAPTION = """coalesce((SELECT min_by(x.caption, (x.model = 'corpus')::VARCHAR || x.model)
+                        FROM captions x WHERE x.clip_id = k.clip_id), k.caption, '') AS caption"""
+_CLIP_COLUMNS = f"""k.clip_id, k.audio, k.duration_s, k.labels, {_CAPTION},
                    cl.mean_activation, cl.coverage, cl.representativeness, t."values", t.seconds_per_token"""
 
 

@@ -1,8 +1,11 @@
-"""The app as a whole: pages, endpoints, and the route that serves the run's audio with ranges."""
+"""The app as a whole: pages, endpoints, and the routes that serve the run's audio and the plotting library."""
 
 from __future__ import annotations
 
+import gzip
+import importlib.util
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +18,15 @@ from ard.store import Run
 from explorer import theme
 from explorer.api import Api
 from explorer.pages.concepts import ConceptsPage
+from explorer.pages.listen import ListenPage
+from explorer.pages.maps import MapsPage
+from explorer.pages.rate import RatePage
+from explorer.pages.results import ResultsPage
+from explorer.pages.steer import SteerPage
 from explorer.queries import Queries
 from explorer.service import LiveModel
+from explorer.uploads import MAX_MB
 
-MAX_UPLOAD = "25mb"
 AUDIO_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\.(wav|flac|ogg|mp3|opus)")  # the pipeline's opaque names
 
 
@@ -27,7 +35,17 @@ def build(run: Run, live: LiveModel) -> gr.Blocks:
     queries = Queries(run)
     with gr.Blocks(title="AR&D Explorer", analytics_enabled=False, fill_width=True) as blocks:
         Api(queries, live).register()  # first: an event of a page would take its name otherwise
-        ConceptsPage(queries, live).build()
+        ConceptsPage(queries).build(blocks)
+    for name, path, page in (
+        ("Maps", "/maps", MapsPage(queries)),
+        ("Steer", "/steer", SteerPage(queries, live)),
+        ("Listen", "/listen", ListenPage(queries, live)),
+        ("Results", "/results", ResultsPage(queries)),
+    ):
+        with blocks.route(name, path, show_in_navbar=False):
+            page.build(blocks)
+    with blocks.route("Rate", "/rate", show_in_navbar=False):
+        RatePage(queries).build()
     blocks.queue(default_concurrency_limit=16)
     return blocks
 
@@ -46,8 +64,8 @@ def launch(blocks: gr.Blocks, run: Run, *, host: str, port: int | None, auth: li
         css=theme.CSS,
         head=theme.head(),
         favicon_path=theme.FAVICON,
-        app_kwargs={"routes": [audio_route(run.audio_dir)]},
-        max_file_size=MAX_UPLOAD,
+        app_kwargs={"routes": [audio_route(run.audio_dir), plotly_route()]},
+        max_file_size=f"{MAX_MB}mb",
         footer_links=["api"],
         run_history=False,
         enable_monitoring=False,
@@ -74,6 +92,29 @@ def audio_route(folder: Path) -> Route:
         return FileResponse(path, headers={"cache-control": "private, max-age=3600"})
 
     return Route("/audio/{name}", serve, methods=["GET"])
+
+
+def plotly_route() -> Route:
+    """`/plotly.min.js`: the plotting library from its own installed package, so that no other host is asked."""
+
+    async def serve(request: Request) -> Response:
+        script, tag = _plotly()
+        headers = {"cache-control": "public, max-age=86400", "etag": tag, "content-encoding": "gzip"}
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers={"etag": tag})
+        return Response(script, media_type="text/javascript", headers=headers)
+
+    return Route("/plotly.min.js", serve, methods=["GET"])
+
+
+@lru_cache(maxsize=1)
+def _plotly() -> tuple[bytes, str]:
+    """The library, compressed once, and what it is known by in caches."""
+    spec = importlib.util.find_spec("plotly")  # found, not imported: that would take a second
+    if spec is None or spec.origin is None:
+        raise RuntimeError("The package plotly is not installed; run `make setup`.")
+    script = (Path(spec.origin).parent / "package_data" / "plotly.min.js").read_bytes()
+    return gzip.compress(script, compresslevel=6, mtime=0), f'"{len(script):x}"'
 
 
 def _signed_in(request: Request) -> bool:

@@ -6,27 +6,16 @@ import argparse
 import difflib
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
+from precompute.stages import STAGES
+
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # tokenizers warn on every fork otherwise
 
-STAGE_NAMES = [
-    *(
-        "clips",
-        "activations",
-        "sae",
-        "latents",
-        "representatives",
-        "embeddings",
-        "monosemanticity",
-        "captions",
-        "names",
-    ),
-    *("map", "evaluate", "steering", "ablation", "report"),
-]
-COMMANDS = ["run", *STAGE_NAMES, "status", "steer", "dictionary"]
+COMMANDS = ["run", *STAGES, "status", "steer", "dictionary"]
 MISTAKE = 2
 RUNS = Path("data/runs")
 DICTIONARY = Path("data/README.md")
@@ -48,11 +37,11 @@ def parser() -> Parser:
     run.add_argument("--preset", help="settings to start from (precompute/presets), default demo")
     run.add_argument("--audio", metavar="PATH", help="your own clips: a folder of audio files, or a manifest")
     _common(run, run_help="run folder, default data/runs/<preset> (or the name of --audio)")
-    for name in STAGE_NAMES:
+    for name in STAGES:
         stage = commands.add_parser(name, help=f"stage {name} alone")
         _common(stage, run_help="run folder", required=True)
         stage.add_argument("--force", action="store_true", help="run even if it is done")
-    status = commands.add_parser("status", help="each stage: done, stale (and why) or missing")
+    status = commands.add_parser("status", help="each stage: done, stale (and why), missing or left out")
     _common(status, run_help="run folder", required=True)
     status.add_argument("--json", action="store_true", help="as JSON")
     _steer(commands.add_parser("steer", help="one steered answer as JSON"))
@@ -99,6 +88,7 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(f"There is no command {argv[0]!r}{hint}; commands are {', '.join(COMMANDS)}.", MISTAKE)
     try:
         args = parser().parse_args(argv)
+        args.line = shlex.join(["python", "-m", "precompute", *argv])
     except SystemExit as left:  # argparse leaves on --help and on mistakes; a caller wants the status
         return int(left.code or 0)
     try:
@@ -125,10 +115,6 @@ def _dispatch(args: argparse.Namespace) -> int:
 
         write_atomic(args.out, data_dictionary().encode())
         return 0
-    from precompute.stages import LATER
-
-    if args.command in LATER:
-        return _fail(f"Stage {args.command} is not there yet; this version ends with names.", MISTAKE)
     return {"run": _run, "status": _status, "steer": _steer_command}.get(args.command, _one_stage)(args)
 
 
@@ -149,10 +135,11 @@ def _run(args: argparse.Namespace) -> int:
     preset = (args.preset or "demo") if fresh else None
     config = settings.load(preset, args.config, _overrides(args), args.sets, None if fresh else old)
     folder = args.run or RUNS / (Path(args.audio).resolve().stem if args.audio and not args.preset else config.preset)
-    runner = Runner(Run.create(folder), config, args.quiet)
+    runner = Runner(Run.create(folder), config, args.quiet, args.line)
     runner.run_all()
     if not args.quiet:
-        print(f"All stages are done: {folder}")
+        left_out = f" (left out: {', '.join(config.stages_left_out)})" if config.stages_left_out else ""
+        print(f"All stages are done{left_out}: {folder}")
     return 0
 
 
@@ -176,7 +163,7 @@ def _one_stage(args: argparse.Namespace) -> int:
     from precompute.runner import Runner
 
     run, config = _existing(args)
-    Runner(run, config, args.quiet).run_all([args.command], force=args.force)
+    Runner(run, config, args.quiet, args.line).run_all([args.command], force=args.force)
     return 0
 
 

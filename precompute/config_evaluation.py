@@ -23,6 +23,8 @@ class MapConfig:
     """Neighbours that UMAP looks at; fewer where there are fewer points."""
     min_distance: Share = 0.1
     """How close UMAP lets points come."""
+    epochs: Positive = 200
+    """Passes of UMAP over its neighbour graph."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +43,37 @@ class EvaluateConfig:
     """Split that chooses τ; where a run has no such split, half of the held-out recordings."""
     test_on: str = "evaluation"
     """Split that is measured; where a run has no such split, the other half."""
-    bootstrap: Positive = 1000
+    bootstrap: Annotated[int, Field(ge=2)] = 1000
     """Resamples behind the 95 % intervals."""
+    shuffles: Positive = 10
+    """Shuffles of labels and of names behind the chance controls."""
+    untrained: bool = True
+    """Control: the default SAE as it was before its first training step."""
+
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+@dataclasses.dataclass(frozen=True)
+class SteeringTaskEntry:
+    """A steering task on the user's own clips: `[[steering.task]]` in a TOML file."""
+
+    __pydantic_config__ = FORBID
+
+    source: Text
+    """Answer before: one of `answers`."""
+    target: Text
+    """Answer wanted: one of `answers`."""
+    prompt: Text
+    """The question put to the model."""
+    answers: Annotated[tuple[Text, ...], Field(min_length=2)]
+    """Every value an answer can name; an answer counts only if it holds exactly one of them, as whole words."""
+    kind: Text = "label"
+    """What is changed, for instance `gender`: the column `task`."""
+    source_label: str = ""
+    """Label of the clips that are asked about; empty: `source`."""
+    target_label: str = ""
+    """Label by which latents for the target are looked for; empty: `target`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,8 +92,18 @@ class SteeringConfig:
     """Values tried, in multiples of the latent's largest activation."""
     random: NotNegative = 20
     """Random latents of matched density at the same raw value: the control."""
+    random_clips: NotNegative = 0
+    """Samples on which each random latent is measured; 0: all of them."""
+    poly: bool = True
+    """Method `poly`: clamp raw dimensions of x, no SAE."""
+    examples: NotNegative = 3
+    """Clips of the run itself, a task, on which the chosen latent turns the answer: for table `steering_examples`."""
     tasks: NotNegative = 0
     """Only the first N event swaps of the demo; 0: all."""
+    task: tuple[SteeringTaskEntry, ...] = ()
+    """Tasks on the user's own clips."""
+    batch: Positive = 32
+    """Answers generated at once."""
     sae: str = ""
     """SAE that steers; empty: the run's default."""
     when: Literal["before_topk", "after_topk"] = "before_topk"
@@ -84,10 +125,14 @@ class AblationConfig:
     __pydantic_config__ = FORBID
 
     layers: tuple[NotNegative, ...] = ()
-    """Decoder layers; empty: those of the run's activations."""
+    """Decoder layers, whose activations are then read too; empty: those that are read anyway."""
     expansions: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (2, 4, 8)
     """d_sae / d_in."""
     k: Positive = 8
     """Latents kept per token."""
-    steps: Positive = 500
-    """Training steps of each."""
+    recipe: Literal["paper", "recommended"] = "recommended"
+    """As in `sae`."""
+    steps: NotNegative = 500
+    """Training steps of each; 0: those of `train`. The run's own SAE is taken where all of these agree with it."""
+    top: Positive = 100
+    """Latents of the highest m over which `ms_top` averages."""

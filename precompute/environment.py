@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
+
+from ard.model_files import ModelError, find_model, weight_files, weights_revision
 
 PROJECT = Path(__file__).resolve().parent.parent
 LIBRARIES = ("torch", "transformers", "numpy", "pyarrow", "duckdb", "soundfile", "soxr", "scikit-learn")
@@ -19,13 +22,26 @@ def model_source(path_or_id: str) -> str:
 
 def model_revision(path_or_id: str) -> str:
     """Hash of a folder's weights; a hub id stands for itself; `missing` where there is no such folder."""
-    from ard.models.common import ModelError, find_model, weights_revision
-
     try:
         source = find_model(model_source(path_or_id))
         return weights_revision(source) if isinstance(source, Path) else source
     except ModelError:
         return "missing"
+
+
+def model_stamp(path_or_id: str) -> str:
+    """Hash of the folder, names, lengths and times of a model's weight files: while it stays, so does the revision.
+
+    Empty for a hub id and where there is no such folder.
+    """
+    try:
+        source = find_model(model_source(path_or_id))
+        if not isinstance(source, Path):
+            return ""
+        files = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in weight_files(source)]
+    except ModelError:
+        return ""
+    return hashlib.sha256(repr((str(source.resolve()), files)).encode()).hexdigest()[:16]
 
 
 def versions() -> dict[str, str]:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from ard.store import Run, RunError, Staging
 from precompute import environment
-from precompute.config import Config, to_dict
+from precompute.config import Config, ConfigError, to_dict
 from precompute.stages import STAGES
 from precompute.stages.base import Context, Models, Stage
 
@@ -35,7 +35,7 @@ class State(NamedTuple):
     """Where a stage stands, and why if it is not done."""
 
     stage: str
-    state: Literal["done", "stale", "missing"]
+    state: Literal["done", "stale", "missing", "left out"]
     why: str
     record: dict[str, Any]
 
@@ -47,24 +47,31 @@ class Runner:
     run: Run
     config: Config
     quiet: bool = False
+    command: str | None = None
+    """The command line, for the manifest."""
 
     def __post_init__(self) -> None:
         self.models = Models(self.config)
         self._revisions: dict[str, str] = {}
+        self._stamps: dict[str, str] = {}
         self._listings: dict[str, str] = {}
+        self._described: dict[tuple[str, int, int], dict[str, Any]] = {}
+        unknown = [name for name in self.config.stages_left_out if name not in STAGES]
+        if unknown:
+            raise ConfigError(f"stages_left_out has {unknown[0]!r}, which is no stage; stages are {', '.join(STAGES)}.")
 
     # -- where things stand ---------------------------------------------------------------------------------------
 
     def states(self) -> list[State]:
-        """Every stage: done, stale and why, or missing."""
+        """Every stage: done, stale and why, missing, or left out by the configuration."""
         out: list[State] = []
         open_stages: set[str] = set()
         for stage in STAGES.values():
             state = self.state(stage)
-            waits = [n for n in stage.needs if n in open_stages]
+            waits = [n for n in (*stage.needs, *stage.reads_if_there) if n in open_stages]
             if state.state == "done" and waits:
                 state = state._replace(state="stale", why=f"{waits[0]} has to run again")
-            if state.state != "done":
+            if state.state in ("stale", "missing") and stage.name not in self.config.stages_left_out:
                 open_stages.add(stage.name)
             out.append(state)
         return out
@@ -72,6 +79,8 @@ class Runner:
     def state(self, stage: Stage) -> State:
         """One stage on its own, taking what lies before it as it is."""
         record = self.run.manifest.get("stages", {}).get(stage.name)
+        if not record and stage.name in self.config.stages_left_out:
+            return State(stage.name, "left out", "by the setting stages_left_out", {})
         if not record:
             return State(stage.name, "missing", "", {})
         why = _difference(record["ingredients"], self.ingredients(stage)) or self._damage(record)
@@ -85,15 +94,25 @@ class Runner:
         found = {
             "version": stage.version,
             "config": stage.uses(self.config),
-            "inputs": {name: records.get(name, {}).get("output") for name in stage.needs},
+            "inputs": {name: records.get(name, {}).get("output") for name in (*stage.needs, *stage.reads_if_there)},
             "models": {name: self._revision(name) for name in stage.models},
             "files": self._listings[stage.name],
         }
+        if stage.published:
+            found["published"] = {name: self._publication(name) for name in stage.published}
         return json.loads(json.dumps(found))
 
+    def _publication(self, table: str) -> dict[str, Any] | None:
+        """What tells one version of a table of the app from another; None while there is none."""
+        return self._describe(self.run.table_path(table)) if self.run.has(table) else None
+
     def _revision(self, model: str) -> str:
+        """The model's revision; weights that lie there untouched since the manifest was written are not read again."""
         if model not in self._revisions:
-            self._revisions[model] = environment.model_revision(getattr(self.config.model, model))
+            wanted, manifest = getattr(self.config.model, model), self.run.manifest
+            stamp = self._stamps[model] = environment.model_stamp(wanted)
+            known = manifest.get("model_stamps", {}).get(model) == stamp != ""
+            self._revisions[model] = manifest["models"][model] if known else environment.model_revision(wanted)
         return self._revisions[model]
 
     def _damage(self, record: dict[str, Any]) -> str:
@@ -102,10 +121,20 @@ class Runner:
             path = self.run.path / name
             if not path.exists():
                 return f"{name} is missing"
-            found = _describe(path, hashed="sha256" in written)
+            found = self._describe(path, hashed="sha256" in written)
             if found != written:
                 return f"{name} was changed or damaged since"
         return ""
+
+    def _describe(self, path: Path, hashed: bool = True) -> dict[str, Any]:
+        """`_describe`, asked once while the file stays as it is."""
+        if path.is_dir() or not hashed:
+            return _describe(path, hashed)
+        now = path.stat()
+        key = (str(path), now.st_size, now.st_mtime_ns)
+        if key not in self._described:
+            self._described[key] = _describe(path)
+        return self._described[key]
 
     # -- doing --------------------------------------------------------------------------------------------------
 
@@ -115,17 +144,18 @@ class Runner:
         Raises:
             RunError: a stage before the first named one is missing, or another process works on this run.
         """
-        _ = self.models.device  # refuse a device that is not there before anything is done
+        if self.config.model.device != "auto":
+            _ = self.models.device  # refuse a device that is not there before anything is done
         with _locked(self.run):
             self.run.remove_leftovers()
             for name, stage in STAGES.items():
-                if names is None or name in names:
+                if name in names if names is not None else name not in self.config.stages_left_out:
                     self._run_or_skip(stage, force)
 
     def _run_or_skip(self, stage: Stage, force: bool) -> None:
         for need in stage.needs:
             before = self.state(STAGES[need])
-            if before.state == "missing":
+            if before.state in ("missing", "left out"):
                 raise RunError(
                     f"Stage {stage.name} needs {need}, which has not run; "
                     f"run `python -m precompute {need} --run {self.run.path}` first, or `run` for all."
@@ -164,7 +194,7 @@ class Runner:
         # Tables stand for their stage by content; folders (activations, weights) by what they were made from.
         content = {k: v.get("sha256") or v["bytes"] for k, v in files.items()}
         parts = [content, ingredients if stage.folders and stage.name != "clips" else None]
-        files |= {f: _describe(self.run.path / f) for f in stage.folders}
+        files |= {f: _describe(self.run.path / f) for f in (*stage.folders, *stage.files)}
         record = {
             "fingerprint": _hash(ingredients),
             "output": _hash(parts),
@@ -183,6 +213,8 @@ class Runner:
             seed=self.config.seed,
             config=to_dict(self.config),
             models={m: self._revision(m) for m in ("audio_lm", "clap")},
+            model_stamps=self._stamps,
+            command=self.command,
             stages={name: stages[name] for name in STAGES if name in stages},
             device=environment.device(self.models.device),
             versions=environment.versions(),
@@ -217,7 +249,7 @@ def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
         "version": "the stage's code changed",
         "files": "the audio files or their list changed",
     }
-    for part in ("version", "config", "models", "inputs", "files"):
+    for part in ("version", "config", "models", "inputs", "published", "files"):
         before, now = old.get(part), new.get(part)
         if before == now:
             continue
@@ -226,7 +258,7 @@ def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
         key, was, is_now = _first_difference(before, now)
         if part == "config":
             return f"setting {key} changed from {_short(was)} to {_short(is_now)}"
-        return f"the model {key} changed" if part == "models" else f"{key} has new results"
+        return f"the model {key} changed" if part == "models" else f"{key.split('.')[0]} has new results"
     return ""
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,34 +10,24 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 
-WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt")
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+from ard.model_files import ModelError, find_model, weights_revision
+
+__all__ = [
+    "AudioError",
+    "ModelError",
+    "check_audios",
+    "compute_dtype",
+    "find_model",
+    "load_part",
+    "load_weights",
+    "revision_of",
+]
+
 _Loaded = TypeVar("_Loaded")
-
-
-class ModelError(ValueError):
-    """A model folder, id, device or precision that cannot be used; the message says why and what to do."""
 
 
 class AudioError(ValueError):
     """A clip that the model cannot hear as given; the message says why and what to do."""
-
-
-def find_model(path_or_id: str | Path) -> Path | str:
-    """The folder if there is one, else the hub id.
-
-    Raises:
-        ModelError: neither a folder with a `config.json` nor a hub id of the form `owner/name`.
-    """
-    folder = Path(path_or_id)
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise ModelError(f"The folder {folder} has no config.json; give a folder written by `save_pretrained`.")
-        return folder
-    name = str(path_or_id)
-    if folder.exists() or folder.is_absolute() or not _HUB_ID.fullmatch(name):
-        raise ModelError(f"{name!r} is neither a model folder nor a hub id like 'Qwen/Qwen2-Audio-7B-Instruct'.")
-    return name
 
 
 def load_part(what: str, loader: Callable[..., _Loaded], source: Path | str, **options: Any) -> _Loaded:
@@ -88,26 +76,6 @@ def compute_dtype(device: str | torch.device, dtype: torch.dtype | None) -> torc
         names = ", ".join(str(one).removeprefix("torch.") for one in allowed)
         raise ModelError(f"dtype {dtype} does not work on {device}; use one of {names}, or leave it out.")
     return dtype
-
-
-def weights_revision(folder: Path) -> str:
-    """First 12 hex digits of sha256 over the folder's weight files (names and bytes, in name order).
-
-    Raises:
-        ModelError: no weight file in the folder.
-    """
-    files = sorted(path for path in folder.iterdir() if path.suffix in WEIGHT_SUFFIXES and path.is_file())
-    if not files:
-        raise ModelError(
-            f"The folder {folder} holds no weight file ({', '.join(WEIGHT_SUFFIXES)}); save the model there."
-        )
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.name.encode() + b"\0")
-        with path.open("rb") as handle:
-            while block := handle.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()[:12]
 
 
 def revision_of(source: Path | str, config: Any) -> str:

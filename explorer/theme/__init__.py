@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import gradio as gr
+
+from explorer.views import ADDRESS_KEYS
 
 _FOLDER = Path(__file__).parent
 _SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif"]
 _MONO = ["ui-monospace", "SF Mono", "Cascadia Mono", "DejaVu Sans Mono", "monospace"]
 
-CSS = (_FOLDER / "ard.css").read_text(encoding="utf-8")
+CSS = "\n".join((_FOLDER / name).read_text(encoding="utf-8") for name in ("ard.css", "pages.css"))
 FAVICON = _FOLDER / "icon.svg"
 
 
 def head() -> str:
-    """What goes into the page's head: the player and the address bar. No file of another host."""
-    return f"<script>{(_FOLDER / 'ard.js').read_text(encoding='utf-8')}</script>"
+    """What goes into the page's head: the player, the address bar, the keys, the maps. No file of another host."""
+    keys = f"window.ardKeys = {json.dumps(list(ADDRESS_KEYS))};"
+    parts = [keys, *((_FOLDER / name).read_text(encoding="utf-8") for name in ("ard.js", "keys.js", "maps.js"))]
+    return "".join(f"<script>{part}</script>" for part in parts)
 
 
 def theme() -> gr.themes.Base:

@@ -70,10 +70,11 @@
     card.querySelector(".seek").setAttribute("aria-valuenow", audio.currentTime.toFixed(1));
     const step = Number(card.dataset.token);
     const token = step ? Math.floor(audio.currentTime / step) : -1;
-    const lit = card.querySelector(".strip rect.lit");
-    if (lit && lit.dataset.t !== String(token)) lit.classList.remove("lit");
-    const now = card.querySelector(`.strip rect[data-t="${token}"]`);
-    if (now && card.classList.contains("playing")) now.classList.add("lit");
+    card.querySelectorAll(".strip rect.lit").forEach((lit) => {
+      if (lit.dataset.t !== String(token)) lit.classList.remove("lit");
+    });
+    if (!card.classList.contains("playing")) return;
+    card.querySelectorAll(`.strip rect[data-t="${token}"]`).forEach((now) => now.classList.add("lit"));
   }
 
   function follow(card) {
@@ -127,16 +128,17 @@
     }
   });
 
-  /* A card that leaves the page falls silent. */
+  /* A card that leaves the page falls silent; one that somebody's click asked for plays. */
   new MutationObserver(() => {
     if (current && !current.isConnected) { audioOf(current)?.pause(); current = null; }
+    const asked = document.querySelector("[data-autoplay] .clip"); // a point of the map was clicked
+    if (asked) { asked.closest("[data-autoplay]").removeAttribute("data-autoplay"); play(asked); }
   }).observe(document.documentElement, { childList: true, subtree: true });
 
   /* The address bar holds the state; what others put there (?__theme=dark) stays. */
-  const OURS = ["sae", "method", "q", "sort", "p", "latent", "side"];
   window.ardAddress = (query) => {
     const params = new URLSearchParams(location.search);
-    OURS.forEach((key) => params.delete(key));
+    window.ardKeys.forEach((key) => params.delete(key));
     new URLSearchParams(query || "").forEach((value, key) => params.set(key, value));
     const text = params.toString();
     history.replaceState(null, "", location.pathname + (text ? "?" + text : "") + location.hash);

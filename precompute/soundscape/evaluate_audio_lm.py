@@ -43,12 +43,11 @@ def score(truths: list[ClipTruth], described: list[str], listed: list[str], spok
             add(f"{name}_{n}", [r for r, t in zip(right, truths, strict=True) if len(t.events) == n])
         add(f"{name}_1_2", [r for r, t in zip(right, truths, strict=True) if len(t.events) <= 2])
     for kind, texts in spoken.items():
-        right = [
-            getattr(grammar.parse(a), kind) == getattr(who, kind)
-            for a, t in zip(texts, truths, strict=True)
-            if (who := grammar.speaker_of(t)) is not None
-        ]
+        asked = [(a, t, who) for a, t in zip(texts, truths, strict=True) if (who := grammar.speaker_of(t)) is not None]
+        right = [getattr(grammar.parse(a), kind) == getattr(who, kind) for a, _, who in asked]
         add(kind, right)
+        for n in (1, 2, 3):  # 1: the speaker alone; more: other sounds before, after or over the voice
+            add(f"{kind}_{n}", [r for r, (_, t, _) in zip(right, asked, strict=True) if len(t.events) == n])
     missed: dict[str, list[bool]] = {}
     for text, keys in zip(listed, truth_sets, strict=True):
         for key in keys:

@@ -14,6 +14,7 @@ from ard.models.audio_lm import AudioLM
 from ard.models.inputs import Inputs
 from ard.sae import TopKSAE
 from ard.steering import Clamp, Steering
+from ard.steering_search import matched_latents
 from precompute.soundscape.tasks import EVENT_TASKS, SPEAKER_TASKS, Task, Verdict, judge, sensitivity, task_clips
 from precompute.soundscape.train_audio_lm import true_values
 
@@ -162,11 +163,3 @@ def _run_task(
         float(np.mean(kept)) if kept else float("nan"),
         float(np.mean(random)) if random else float("nan"), on_selection,
     )  # fmt: skip
-
-
-def matched_latents(density: np.ndarray, latent: int, count: int, seed: int = 0) -> list[int]:
-    """`count` live latents drawn from the 4·count whose share of clips is nearest to the chosen one's."""
-    live = np.flatnonzero((density > 0) & (np.arange(len(density)) != latent))
-    near = live[np.argsort(np.abs(density[live] - density[latent]), kind="stable")][: 4 * count]
-    rng = np.random.default_rng([seed, latent])
-    return [int(i) for i in rng.choice(near, min(count, len(near)), replace=False)]

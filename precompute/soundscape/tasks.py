@@ -11,11 +11,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from ard.steering_task import Verdict, outcome
 from precompute.soundscape import grammar
 from precompute.soundscape.world import EMOTIONS, LANGUAGES, SPEECH, ClipTruth, Plan, render_many
 
 Kind = Literal["emotion", "gender", "event"]
-Verdict = Literal["target", "source", "other", "degenerate"]
 
 
 @dataclass(frozen=True)
@@ -118,5 +118,5 @@ def sensitivity(before: Sequence[Verdict], after: Sequence[Verdict]) -> float:
     Paper: "the percentage of samples whose predictions shift to the target concept after steering". Ours: only samples
     whose unsteered answer is right.
     """
-    moved = [b == "target" for a, b in zip(before, after, strict=True) if a == "source"]
-    return float(np.mean(moved)) if moved else float("nan")
+    found = outcome(before, after).sensitivity
+    return float("nan") if found is None else found

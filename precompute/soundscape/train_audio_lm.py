@@ -164,6 +164,12 @@ class Loader(torch.utils.data.IterableDataset):
             yield Batch(mels, packed, torch.from_numpy(targets).float(), torch.tensor(tokens))
 
 
+def earlier_curve(out: Path) -> list[dict]:
+    """The curve of the training that `--resume` goes on from."""
+    file = out / "curve.json"
+    return json.loads(file.read_text()) if file.exists() else []
+
+
 def train(args: argparse.Namespace) -> None:
     """Render, train, evaluate, save."""
     torch.manual_seed(args.seed)
@@ -187,7 +193,9 @@ def train(args: argparse.Namespace) -> None:
     optimiser = torch.optim.AdamW(parameters, lr=args.lr, betas=(0.9, 0.98), weight_decay=0.03, fused=True)
     stream = Loader(data, tokenizer, args.batch, args.mix, args.seed, tokens, args.short)
     loader = iter(torch.utils.data.DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4))
-    curve, started, recent = [], time.time(), []
+    curve = earlier_curve(args.out) if args.resume else []
+    done, spent = (curve[-1]["step"], curve[-1]["seconds"]) if curve else (0, 0.0)
+    started, recent = time.time() - spent, []
     bar = tqdm(range(args.steps), desc="train", unit="step", mininterval=20)
     model.train()
     for step in bar:
@@ -205,7 +213,7 @@ def train(args: argparse.Namespace) -> None:
         recent.append((loss.answer.item(), loss.frame.item()))
         if (step + 1) % 50 == 0:
             answer, frame = np.mean(recent, axis=0)
-            curve.append({"step": step + 1, "answer": answer, "frame": frame, "seconds": time.time() - started})
+            curve.append({"step": done + step + 1, "answer": answer, "frame": frame, "seconds": time.time() - started})
             bar.write(f"{step + 1} answer {answer:.4f} frame {frame:.4f} {time.time() - started:.0f} s")
             recent = []
         if args.save_every and (step + 1) % args.save_every == 0:

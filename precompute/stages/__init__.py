@@ -1,33 +1,197 @@
-"""The stages in their order, and those that are still to come."""
+"""The whole pipeline on one page: the stages in their order, what each reads and writes, what makes it run again.
+
+The work of stage `x` is `run(ctx)` in `precompute/stages/x.py`. It is imported when the stage runs and not before, so
+that asking where a run stands (`status`, or a `run` with nothing to do) loads no model library.
+"""
 
 from __future__ import annotations
 
-from precompute.stages import (
-    activations,
-    captions,
-    clips,
-    embeddings,
-    latents,
-    monosemanticity,
-    names,
-    representatives,
-    sae,
-)
-from precompute.stages.base import Stage
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 
-STAGES: dict[str, Stage] = {
-    module.STAGE.name: module.STAGE
-    for module in (
-        clips,
-        activations,
-        sae,
-        latents,
-        representatives,
-        embeddings,
-        monosemanticity,
-        captions,
-        names,
-    )
-}
-LATER = ("map", "evaluate", "steering", "ablation", "report")
-"""Stages that this version does not have yet."""
+from precompute.config import Config
+from precompute.stages.base import Context, Stage
+
+
+def _stage(name: str, version: int, **more: Any) -> Stage:
+    return Stage(name, _work(name), version, **more)
+
+
+def _work(name: str) -> Callable[[Context], None]:
+    def run(ctx: Context) -> None:
+        import_module(f"precompute.stages.{name}").run(ctx)
+
+    return run
+
+
+def _without(section: Any, *names: str) -> dict[str, Any]:
+    """A section of the configuration without the fields that do not change the result."""
+    return {key: value for key, value in asdict(section).items() if key not in names}
+
+
+def _data(config: Config) -> Any:
+    audio = str(Path(config.data.audio).resolve()) if config.data.audio else ""
+    return {"data": _without(config.data, "workers") | {"audio": audio}, "seed": config.seed}
+
+
+def _files(config: Config) -> str:
+    from precompute.stages.clips import listing
+
+    return listing(config)
+
+
+def _activations(config: Config) -> Any:
+    return {"activations": _without(config.activations, "batch") | {"layers": list(config.layers)}}
+
+
+def _sae(config: Config) -> Any:
+    saes = [asdict(entry) for entry in config.sae]
+    return {"sae": saes, "train": _without(config.train, "log_every"), "seed": config.seed}
+
+
+def _evaluate(config: Config) -> Any:
+    rank = {name: getattr(config.rank, name) for name in ("p", "random_seeds", "poly")}
+    evaluate, top = asdict(config.evaluate), config.names.top
+    return {"evaluate": evaluate, "rank": rank, "names": {"top": top}, "seed": config.seed}
+
+
+def _steering(config: Config) -> Any:
+    splits = [config.evaluate.choose_on, config.evaluate.test_on]
+    return {"steering": _without(config.steering, "batch"), "splits": splits, "seed": config.seed}
+
+
+def _ablation(config: Config) -> Any:
+    train = _without(config.train, "log_every", "loss_clips", *(["steps"] if config.ablation.steps else []))
+    part = asdict(config.ablation) | {"layers": list(config.ablation.layers or config.layers)}
+    return {"ablation": part, "train": train, "rank": {"p": config.rank.p}, "seed": config.seed}
+
+
+_DECLARED = (
+    _stage(
+        "clips",
+        version=1,
+        uses=_data,
+        models=("audio_lm",),
+        tables=("clips",),
+        folders=("audio",),
+        listing=_files,
+    ),
+    _stage(
+        "activations",
+        version=1,
+        needs=("clips",),
+        uses=_activations,
+        models=("audio_lm",),
+        tables=("answers",),
+        folders=("activations",),
+    ),
+    _stage(
+        "sae",
+        version=1,
+        needs=("clips", "activations"),
+        uses=_sae,
+        models=("audio_lm",),
+        tables=("saes", "curves"),
+        folders=("sae",),
+    ),
+    _stage(
+        "latents",
+        version=1,
+        needs=("clips", "activations", "sae"),
+        uses=lambda config: {"rank": {"p": config.rank.p}},
+        tables=("clip_latents", "latents", "histograms"),
+    ),
+    _stage(
+        "representatives",
+        version=2,
+        needs=("clips", "activations", "sae", "latents"),
+        uses=lambda config: {"rank": _without(config.rank, "draws"), "seed": config.seed},
+        models=("audio_lm",),
+        tables=("representatives", "traces"),
+    ),
+    _stage("embeddings", version=1, needs=("clips",), models=("audio_lm", "clap"), tables=("embeddings",)),
+    _stage(
+        "monosemanticity",
+        version=2,
+        needs=("clips", "activations", "sae", "latents", "representatives", "embeddings"),
+        uses=lambda config: {"rank": asdict(config.rank), "seed": config.seed},
+        tables=("monosemanticity",),
+    ),
+    _stage(
+        "captions",
+        version=1,
+        needs=("clips", "representatives"),
+        uses=lambda config: {"names": _without(config.names, "top")},
+        models=("audio_lm",),
+        tables=("captions",),
+    ),
+    _stage(
+        "names",
+        version=2,
+        needs=("representatives", "monosemanticity", "captions"),
+        uses=lambda config: {"names": {"top": config.names.top}, "seed": config.seed},
+        tables=("concepts",),
+    ),
+    _stage(
+        "neighbours",
+        version=1,
+        needs=("clips", "sae", "latents"),
+        models=("audio_lm",),
+        tables=("neighbours", "output_tokens"),
+    ),
+    _stage(
+        "map",
+        version=1,
+        needs=("embeddings", "representatives", "names"),
+        uses=lambda config: {"map": asdict(config.map), "seed": config.seed},
+        tables=("clip_map", "concept_map"),
+    ),
+    _stage(
+        "evaluate",
+        version=1,
+        needs=(
+            *("clips", "activations", "sae", "latents", "representatives", "embeddings"),
+            *("monosemanticity", "captions", "names"),
+        ),
+        uses=_evaluate,
+        models=("clap",),
+        tables=("interpretability", "detection", "recovery", "purity"),
+    ),
+    _stage(
+        "steering",
+        version=1,
+        needs=("clips", "activations", "sae", "latents", "names"),
+        uses=_steering,
+        models=("audio_lm",),
+        tables=("steering", "steering_examples"),
+    ),
+    _stage(
+        "ablation",
+        version=1,
+        needs=("clips", "activations", "sae", "embeddings"),
+        uses=_ablation,
+        models=("audio_lm",),
+        tables=("ablation",),
+    ),
+    _stage(
+        "human",
+        version=1,
+        needs=("names",),
+        published=("ratings",),
+        uses=lambda config: {"seed": config.seed},
+        models=("clap",),
+        tables=("human",),
+    ),
+    _stage(
+        "report",
+        version=1,
+        needs=("clips", "sae", "monosemanticity", "names"),
+        reads_if_there=("evaluate", "steering", "human", "ablation"),
+        files=("report.html", "report.md"),
+    ),
+)
+
+STAGES: dict[str, Stage] = {stage.name: stage for stage in _DECLARED}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,8 @@ import torch
 
 from ard import tables
 from ard.sinks import find_sinks
-from precompute.config import Config
 from precompute.shards import write_shard
-from precompute.stages.base import Context, Stage, StageError, batched
+from precompute.stages.base import Context, StageError, batched
 
 
 def run(ctx: Context) -> None:
@@ -23,7 +21,7 @@ def run(ctx: Context) -> None:
     if too_deep:
         raise StageError(f"Layer {too_deep[0]} does not exist; {lm.name} has layers 0 to {lm.n_layers - 1}.")
     folder = ctx.out.make_folder("activations")
-    clips = ctx.ok_clips().select(["clip_id", "audio"]).to_pylist()
+    clips = ctx.ok_clips().select(["clip_id", "audio", "duration_s"]).to_pylist()
     for i, clip in enumerate(clips):
         clip["question"] = config.activations.questions[i % len(config.activations.questions)]
     rows: list[dict[str, Any]] = []
@@ -36,7 +34,11 @@ def run(ctx: Context) -> None:
 
 
 def _shard(ctx: Context, folder: Path, shard: int, clips: list[dict[str, Any]], bar: Any) -> list[dict[str, Any]]:
-    """Read one shard's clips, write its files, and return its rows of `answers`."""
+    """Read one shard's clips, write its files, and return its rows of `answers`.
+
+    Clips that are asked the same question stand together, by length: a batch is done when its longest answer is.
+    """
+    clips = sorted(clips, key=lambda c: (c["question"], c["duration_s"], c["clip_id"]))
     layers = ctx.config.layers
     collected: dict[int, list[np.ndarray]] = {layer: [] for layer in layers}
     sinks: dict[int, list[np.ndarray]] = {layer: [] for layer in layers}
@@ -81,22 +83,3 @@ def _batch(ctx: Context, clips: list[dict[str, Any]]) -> Any:
             {k: v[i, at].float().numpy().astype(part.dtype) for k, v in x.items()},
             {k: v[i, at].numpy() for k, v in sinks.items()},
         )
-
-
-def _uses(config: Config) -> Any:
-    part = asdict(config.activations)
-    for speed_only in ("batch", "layers"):
-        del part[speed_only]
-    return {"activations": part | {"layers": list(config.layers)}}
-
-
-STAGE = Stage(
-    "activations",
-    run,
-    version=1,
-    needs=("clips",),
-    uses=_uses,
-    models=("audio_lm",),
-    tables=("answers",),
-    folders=("activations",),
-)

@@ -35,10 +35,15 @@ class Stage:
 
     name: str
     run: Callable[[Context], None]
+    """Does the work. Declared in `precompute/stages/__init__.py` so that it is imported only when called."""
     version: int
     """Raised by hand whenever the stage's result changes."""
     needs: tuple[str, ...] = ()
     """Stages whose tables it reads."""
+    reads_if_there: tuple[str, ...] = ()
+    """Stages whose tables it also reads where they have run."""
+    published: tuple[str, ...] = ()
+    """Tables it reads where the app has published them."""
     uses: Callable[[Config], Any] = lambda _: None
     """The part of the configuration it depends on."""
     models: tuple[str, ...] = ()
@@ -47,6 +52,8 @@ class Stage:
     """Tables it writes."""
     folders: tuple[str, ...] = ()
     """Folders it writes."""
+    files: tuple[str, ...] = ()
+    """Other files it writes, at the top of the run folder."""
     listing: Callable[[Config], str] = lambda _: ""
     """Hash of the outside files it reads; empty if none."""
 
@@ -61,12 +68,15 @@ class Models:
     @property
     def device(self) -> str:
         """`cpu`, `cuda` or `cuda:N`."""
+        wanted = self.config.model.device
+        if wanted == "cpu":
+            return wanted
         import torch
 
-        wanted, found = self.config.model.device, torch.cuda.device_count()
+        found = torch.cuda.device_count()
         if wanted == "auto":
             return "cuda" if found else "cpu"
-        if wanted not in ("cpu", *(["cuda"] if found else []), *(f"cuda:{i}" for i in range(found))):
+        if wanted not in (*(["cuda"] if found else []), *(f"cuda:{i}" for i in range(found))):
             raise StageError(f"Device {wanted!r} is not there; use auto or cpu ({found} CUDA devices were found).")
         return wanted
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ard import tables
-from precompute.config import Config
-from precompute.stages.base import Context, Stage, StageError, batched
+from precompute.stages.base import Context, StageError, batched
 
 CORPUS = "corpus"
 
@@ -46,20 +44,3 @@ def _by_model(ctx: Context, clips: list[dict[str, Any]]) -> list[dict[str, Any]]
             rows.append({"clip_id": clip["clip_id"], "caption": text, "model": model, "prompt": names.caption_prompt})
             next(bar, None)
     return rows
-
-
-def _uses(config: Config) -> Any:
-    part = asdict(config.names)
-    del part["top"]
-    return {"names": part}
-
-
-STAGE = Stage(
-    "captions",
-    run,
-    version=1,
-    needs=("clips", "representatives"),
-    uses=_uses,
-    models=("audio_lm",),
-    tables=("captions",),
-)

@@ -15,7 +15,7 @@ from precompute import audio_io
 from precompute.audio_io import UnusableAudio, Window
 from precompute.config import Config, ConfigError, DataConfig
 from precompute.datasets import Entry, open_dataset
-from precompute.stages.base import TRAIN, Context, Stage, StageError
+from precompute.stages.base import TRAIN, Context, StageError
 
 HELD_OUT = "held_out"
 
@@ -186,22 +186,3 @@ def listing(config: Config) -> str:
         stamp = (found.st_size, found.st_mtime_ns) if found else None
         digest.update(repr((asdict(entry) | {"file": ""}, stamp)).encode())
     return digest.hexdigest()[:16]
-
-
-def _uses(config: Config) -> Any:
-    part = asdict(config.data)
-    del part["workers"]
-    part["audio"] = str(Path(part["audio"]).resolve()) if part["audio"] else ""
-    return {"data": part, "seed": config.seed}
-
-
-STAGE = Stage(
-    "clips",
-    run,
-    version=1,
-    uses=_uses,
-    models=("audio_lm",),
-    tables=("clips",),
-    folders=("audio",),
-    listing=listing,
-)

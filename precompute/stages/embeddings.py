@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ard import tables
-from precompute.stages.base import Context, Stage, batched
+from precompute.stages.base import Context, batched
 
 BATCH = 64
 
@@ -23,6 +23,3 @@ def run(ctx: Context) -> None:
             rows.append({"clip_id": clip["clip_id"], "model": model, "vector": vector})
             next(bar, None)
     ctx.out.write("embeddings", tables.from_rows("embeddings", rows))
-
-
-STAGE = Stage("embeddings", run, version=1, needs=("clips",), models=("audio_lm", "clap"), tables=("embeddings",))

@@ -12,9 +12,8 @@ from torch import Tensor
 from ard import tables
 from ard.sae import TopKSAE
 from ard.scores import ClipScores, clip_scores
-from precompute.config import Config
 from precompute.shards import Shards
-from precompute.stages.base import TRAIN, Context, Stage
+from precompute.stages.base import TRAIN, Context
 from precompute.stages.scores_io import score_matrix
 
 LOW, HIGH, PER_OCTAVE = -10, 10, 4
@@ -134,17 +133,3 @@ def _histograms(sae_id: str, totals: Totals) -> pa.Table:
             }
         )
     return tables.from_rows("histograms", rows)
-
-
-def _uses(config: Config) -> Any:
-    return {"rank": {"p": config.rank.p}}
-
-
-STAGE = Stage(
-    "latents",
-    run,
-    version=1,
-    needs=("clips", "activations", "sae"),
-    uses=_uses,
-    tables=("clip_latents", "latents", "histograms"),
-)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,78 +12,94 @@ import pyarrow.compute as pc
 from ard import tables
 from ard.scores import MonosemanticitySpread, monosemanticity_many, monosemanticity_spread
 from precompute.config import Config
-from precompute.stages.base import Context, Stage
-from precompute.stages.scores_io import Probe, most_and_least, probe
+from precompute.stages.base import Context
+from precompute.stages.scores_io import (
+    POLY,
+    RANDOM,
+    Probe,
+    hookpoints,
+    most_and_least,
+    probe,
+    probe_raw,
+    random_seeds,
+)
+
+
+class Embedded(NamedTuple):
+    """CLAP embeddings [clips, d] and which row belongs to which clip."""
+
+    vectors: np.ndarray
+    place: dict[str, int]
 
 
 def run(ctx: Context) -> None:
-    """Write table `monosemanticity` for every SAE and method."""
-    embeddings = ctx.run.read("embeddings")
-    vectors = np.array(embeddings["vector"].to_pylist(), dtype=np.float32)
-    place = {clip_id: i for i, clip_id in enumerate(embeddings["clip_id"].to_pylist())}
+    """Write table `monosemanticity` for every SAE, method and seed."""
+    stored = ctx.run.read("embeddings")
+    place = {clip_id: i for i, clip_id in enumerate(stored["clip_id"].to_pylist())}
+    clips = Embedded(np.array(stored["vector"].to_pylist(), dtype=np.float32), place)
     table = ctx.run.read("representatives")
     parts = []
     for sae_id in ctx.sae_ids():
+        mine = _of(table, "sae_id", sae_id)
         found = probe(ctx, sae_id)
-        for method in ctx.config.rank.methods:
-            rows = table.filter((pc.field("sae_id") == sae_id) & (pc.field("method") == method))
-            most, least = most_and_least(rows, found.d_sae, ctx.config.rank.p, place)
-            spread = _spread(found, ctx.config, method, vectors, place)
-            parts.append(_scored(sae_id, method, vectors, most, least, spread))
-        best = parts[-len(ctx.config.rank.methods)]
-        top = f"highest m {best['score'][0].as_py():.2f}" if best.num_rows else "no latent can be scored"
-        ctx.say(f"{sae_id}: {best.num_rows:,} latents scored, {top} ({ctx.config.rank.methods[0]})")
+        ranked = [_ranked(found, ctx.config, method, mine, clips) for method in ctx.config.rank.methods]
+        parts += [*ranked, *_random(found, ctx.config, mine, clips)]
+        top = f"highest m {ranked[0]['score'][0].as_py():.2f}" if ranked[0].num_rows else "no latent can be scored"
+        ctx.say(f"{sae_id}: {ranked[0].num_rows:,} latents scored, {top} ({ctx.config.rank.methods[0]})")
+    if ctx.config.rank.poly:
+        for hookpoint in hookpoints(ctx):
+            found = probe_raw(ctx, hookpoint)
+            parts.append(_ranked(found, ctx.config, POLY, _of(table, "sae_id", found.sae_id), clips))
     ctx.out.write("monosemanticity", pa.concat_tables(parts))
 
 
-def _spread(
-    found: Probe, config: Config, method: str, vectors: np.ndarray, place: dict[str, int]
-) -> MonosemanticitySpread:
-    """M over several draws of L among its ties."""
-    scores = found.scores(method)
-    outward = np.array([place[c] for c in found.clip_ids] + [-1])
-    draws = [found.rank(config, method, draw, scores) for draw in range(config.rank.draws)]
-    return monosemanticity_spread(vectors, outward[draws[0].most], np.stack([outward[d.least] for d in draws]))
+def _of(table: pa.Table, column: str, value: str | int) -> pa.Table:
+    return table.filter(pc.field(column) == value)
+
+
+def _ranked(found: Probe, config: Config, method: str, table: pa.Table, clips: Embedded) -> pa.Table:
+    """Rows of a method that ranks clips by a score, with the spread over the draws of L."""
+    most, least = most_and_least(_of(table, "method", method), found.d_sae, config.rank.p, clips.place)
+    ids = (np.minimum(most, least) >= 0).all(1).nonzero()[0]
+    inward = np.full(len(clips.vectors), -1)
+    outward = np.array([clips.place[c] for c in found.clip_ids])
+    inward[outward] = np.arange(len(outward))
+    draws = found.draws(config, method, inward[most[ids]], ids)
+    spread = monosemanticity_spread(clips.vectors, most[ids], np.append(outward, -1)[draws])
+    return _scored(found.sae_id, method, config.seed, clips, most, least, ids, spread)
+
+
+def _random(found: Probe, config: Config, table: pa.Table, clips: Embedded) -> Iterator[pa.Table]:
+    """Rows of the method `random`, seed by seed."""
+    table = _of(table, "method", RANDOM)
+    for seed in random_seeds(config):
+        most, least = most_and_least(_of(table, "seed", seed), found.d_sae, config.rank.p, clips.place)
+        ids = (np.minimum(most, least) >= 0).all(1).nonzero()[0]
+        yield _scored(found.sae_id, RANDOM, seed, clips, most, least, ids, None)
 
 
 def _scored(
     sae_id: str,
     method: str,
-    vectors: np.ndarray,
+    seed: int,
+    clips: Embedded,
     most: np.ndarray,
     least: np.ndarray,
-    spread: MonosemanticitySpread,
+    ids: np.ndarray,
+    spread: MonosemanticitySpread | None,
 ) -> pa.Table:
-    """Rows of `monosemanticity`, highest score first; equal scores in the order of latent_id."""
-    m = monosemanticity_many(vectors, most, least)
-    scored = np.isfinite(m.score).nonzero()[0]
-    ids = scored[np.argsort(-m.score[scored], kind="stable")]
-    return tables.check(
-        "monosemanticity",
-        pa.table(
-            {
-                "sae_id": pa.repeat(sae_id, len(ids)),
-                "method": pa.repeat(method, len(ids)),
-                "latent_id": ids,
-                **{k: v[ids] for k, v in m._asdict().items()},
-                "rank": np.arange(1, len(ids) + 1),
-                "score_mean": spread.mean[ids],
-                "score_std": spread.std[ids],
-                "draws": np.full(len(ids), spread.draws, dtype=np.int32),
-            }
-        ),
-    )
-
-
-def _uses(config: Config) -> Any:
-    return {"rank": asdict(config.rank), "seed": config.seed}
-
-
-STAGE = Stage(
-    "monosemanticity",
-    run,
-    version=1,
-    needs=("clips", "sae", "latents", "representatives", "embeddings"),
-    uses=_uses,
-    tables=("monosemanticity",),
-)
+    """Rows of `monosemanticity` of the latents `ids`, highest score first; equal scores in the order of latent_id."""
+    m = monosemanticity_many(clips.vectors, most[ids], least[ids])
+    order = np.argsort(-m.score, kind="stable")
+    columns = {
+        "sae_id": pa.repeat(sae_id, len(ids)),
+        "method": pa.repeat(method, len(ids)),
+        "latent_id": ids[order],
+        **{k: v[order] for k, v in m._asdict().items()},
+        "rank": np.arange(1, len(ids) + 1),
+        "seed": np.full(len(ids), seed, dtype=np.int32),
+    }
+    if spread is not None:
+        columns["score_mean"], columns["score_std"] = spread.mean[order], spread.std[order]
+        columns["draws"] = np.full(len(ids), spread.draws, dtype=np.int32)
+    return tables.check("monosemanticity", pa.table(columns))

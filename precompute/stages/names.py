@@ -1,48 +1,92 @@
-"""Stage `names`: the C latents of highest m get a name from the captions of their H; the evidence stays with it."""
+"""Stage `names`: the C latents of highest m get a name from the captions of their H; the evidence stays with it.
+
+`random` covers the top C of `ard` and is named for its first seed alone: the other seeds are further draws of the same
+control, which `evaluate` names when it measures them.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ard import tables
-from ard.naming import ContrastiveNamer
-from precompute.config import Config
-from precompute.stages.base import Context, Stage
+from ard.naming import ContrastiveNamer, Name
+from precompute.stages.base import Context
+from precompute.stages.scores_io import RANDOM
 
 
 def run(ctx: Context) -> None:
     """Write table `concepts` for every SAE and method."""
-    captions = ctx.run.read("captions")
-    place = {clip_id: i for i, clip_id in enumerate(captions["clip_id"].to_pylist())}
-    texts = captions["caption"].to_pylist()
-    scores = ctx.run.read("monosemanticity")
-    scores = scores.filter(pc.field("rank") <= ctx.config.names.top)
-    most = _most(ctx.run.read("representatives"))
-    rows: list[dict[str, Any]] = []
-    namer = ContrastiveNamer(texts) if scores.num_rows else None
-    for score in ctx.progress(scores.to_pylist(), unit="name"):
-        clips = most[score["sae_id"], score["method"], score["latent_id"]]
-        evidence = [place[c] for c in clips if c in place]
-        if namer is not None and evidence:
-            rows.append(_row(score, namer, evidence))
+    evidence = Evidence.read(ctx)
+    scores = top_latents(ctx.run.read("monosemanticity"), ctx.config.names.top, ctx.config.seed)
+    most = most_clips(ctx.run.read("representatives").filter(pc.field("seed") == ctx.config.seed))
+    wanted = scores.to_pylist()
+    named = evidence.names([most[s["sae_id"], s["method"], s["latent_id"]] for s in wanted])
+    rows = [_row(score, name) for score, name in zip(wanted, named, strict=True) if name is not None]
     ctx.out.write("concepts", tables.from_rows("concepts", rows))
     ctx.say(f"{len(rows):,} concepts" if rows else "no concept: no latent has a full set of clips; give more clips")
 
 
-def _most(representatives: pa.Table) -> dict[tuple[str, str, int], list[str]]:
-    """H of every SAE, method and latent, in rank order."""
+class Evidence(NamedTuple):
+    """Captions by clip, with their phrases counted once."""
+
+    place: dict[str, int]
+    namer: ContrastiveNamer | None
+    """None where there are fewer than two captions."""
+
+    @classmethod
+    def read(cls, ctx: Context) -> Evidence:
+        """The captions of the run."""
+        captions = ctx.run.read("captions")
+        texts = captions["caption"].to_pylist()
+        place = {clip_id: i for i, clip_id in enumerate(captions["clip_id"].to_pylist())}
+        return cls(place, ContrastiveNamer(texts) if len(texts) > 1 else None)
+
+    def names(self, sets: list[list[str]]) -> list[Name | None]:
+        """Name of the captions of each set of clips, in rank order; None where none of them has a caption."""
+        rows = [[self.place[c] for c in clips if c in self.place] for clips in sets]
+        if self.namer is None:
+            return [None] * len(sets)
+        found = iter(self.namer.name_many([r for r in rows if r]))
+        return [next(found) if r else None for r in rows]
+
+
+def top_latents(scores: pa.Table, top: int, seed: int) -> pa.Table:
+    """Rows of `monosemanticity` of the top C of every SAE and method, one seed; `random` has the top C of `ard`."""
+    scores = scores.filter(pc.field("seed") == seed)
+    drawn = scores.filter(pc.field("method") == RANDOM)
+    kept = scores.filter((pc.field("method") != RANDOM) & (pc.field("rank") <= top))
+    best = kept.filter(pc.field("method") == "ard").select(["sae_id", "latent_id"])
+    if not best.num_rows:
+        return pa.concat_tables([kept, drawn.filter(pc.field("rank") <= top)])
+    drawn = drawn.join(best, keys=["sae_id", "latent_id"], join_type="inner")
+    drawn = drawn.sort_by([("sae_id", "ascending"), ("rank", "ascending")])
+    return pa.concat_tables([kept, _ranked_again(drawn).select(kept.column_names).cast(kept.schema)])
+
+
+def _ranked_again(rows: pa.Table) -> pa.Table:
+    """Ranks 1, 2, … within each SAE, in the order of the rows."""
+    ranks: list[int] = []
+    before = None
+    for sae_id in rows["sae_id"].to_pylist():
+        ranks.append(ranks[-1] + 1 if sae_id == before else 1)
+        before = sae_id
+    return rows.set_column(rows.column_names.index("rank"), "rank", pa.array(ranks, pa.int32()))
+
+
+def most_clips(representatives: pa.Table) -> dict[tuple[str, str, int], list[str]]:
+    """H of every SAE, method and latent, in rank order; rows of one seed."""
     found: dict[tuple[str, str, int], list[str]] = {}
     keep = representatives.filter(pc.field("side") == "most").sort_by("rank")
-    for row in keep.select(["sae_id", "method", "latent_id", "clip_id"]).to_pylist():
-        found.setdefault((row["sae_id"], row["method"], row["latent_id"]), []).append(row["clip_id"])
+    columns = (keep[name].to_pylist() for name in ("sae_id", "method", "latent_id", "clip_id"))
+    for sae_id, method, latent_id, clip_id in zip(*columns, strict=True):
+        found.setdefault((sae_id, method, latent_id), []).append(clip_id)
     return found
 
 
-def _row(score: dict[str, Any], namer: ContrastiveNamer, evidence: list[int]) -> dict[str, Any]:
-    named = namer.name(evidence)
+def _row(score: dict[str, Any], named: Name) -> dict[str, Any]:
     return {
         "sae_id": score["sae_id"],
         "method": score["method"],
@@ -56,17 +100,3 @@ def _row(score: dict[str, Any], namer: ContrastiveNamer, evidence: list[int]) ->
         "prompt": None,
         "support": named.support / len(named.captions),
     }
-
-
-def _uses(config: Config) -> Any:
-    return {"names": {"top": config.names.top}}
-
-
-STAGE = Stage(
-    "names",
-    run,
-    version=1,
-    needs=("representatives", "monosemanticity", "captions"),
-    uses=_uses,
-    tables=("concepts",),
-)

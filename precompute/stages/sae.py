@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import torch
@@ -14,9 +13,9 @@ from ard.hooks import replace as replace_hook
 from ard.sae import SAEConfig, TopKSAE
 from ard.sinks import find_sinks
 from ard.train import TrainConfig, evaluate, fit
-from precompute.config import Config, SAEEntry
+from precompute.config import SAEEntry
 from precompute.shards import Shards
-from precompute.stages.base import TRAIN, Context, Stage, batched
+from precompute.stages.base import TRAIN, Context, batched
 
 
 class Losses(NamedTuple):
@@ -41,7 +40,7 @@ def run(ctx: Context) -> None:
     folder = ctx.out.make_folder("sae")
     saes, curves = [], []
     for entry in ctx.config.sae:
-        row, log, sae = _one(ctx, entry)
+        row, log, sae = train_one(ctx, entry)
         sae.save(folder.joinpath(*sae.cfg.sae_id.split("/")))
         saes.append(row)
         curves += log
@@ -51,7 +50,7 @@ def run(ctx: Context) -> None:
     ctx.notes["default_sae"] = saes[0]["sae_id"]
 
 
-def _one(ctx: Context, entry: SAEEntry) -> tuple[dict[str, Any], list[dict[str, Any]], TopKSAE]:
+def train_one(ctx: Context, entry: SAEEntry) -> tuple[dict[str, Any], list[dict[str, Any]], TopKSAE]:
     """One SAE: its row of `saes`, its rows of `curves`, and itself."""
     lm, section = ctx.models.audio_lm, ctx.config.train
     hookpoint = lm.hookpoint(entry.layer)
@@ -144,21 +143,3 @@ def _losses(ctx: Context, sae: TopKSAE, layer: int, mean: Tensor) -> Losses:
             sums["mean"] += float(lm.next_token_loss(inputs).sum())
     sae.cpu()
     return Losses(**{k: v / clips.num_rows for k, v in sums.items()})
-
-
-def _uses(config: Config) -> Any:
-    train = asdict(config.train)
-    del train["log_every"]
-    return {"sae": [asdict(s) for s in config.sae], "train": train, "seed": config.seed}
-
-
-STAGE = Stage(
-    "sae",
-    run,
-    version=1,
-    needs=("clips", "activations"),
-    uses=_uses,
-    models=("audio_lm",),
-    tables=("saes", "curves"),
-    folders=("sae",),
-)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, e
 
 from ard.store import Run
 from explorer import server
-from explorer.service import Status
+from explorer.service import Decoding, Positions, Status, When
 from tests.browser.ensure_browser import HINT, find_browser
 
 FLAGS = [
@@ -20,7 +21,7 @@ FLAGS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 
-expect.set_options(timeout=30_000)  # what a page shows is checked here, not how fast a busy machine shows it
+expect.set_options(timeout=90_000)  # what a page shows is checked here, not how fast a busy machine shows it
 
 
 class Said(NamedTuple):
@@ -29,21 +30,68 @@ class Said(NamedTuple):
     note: str
 
 
+class Heard(NamedTuple):
+    """One latent of `Recording`: fires on the first half of 50 tokens."""
+
+    latent_id: int
+    values: list[float]
+    mean_activation: float
+    coverage: float
+    representativeness: float
+    max_activation: float
+
+
+class Recording(NamedTuple):
+    sae_id: str
+    seconds: float
+    seconds_per_token: float
+    tokens: int
+    windows: int
+    latents: list[Heard]
+
+
 class TalkingModel:
     """Answers with what it was asked, so that the page can be checked without a model."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, tuple[int, ...], tuple[float, ...]]] = []
+        self.switches: list[tuple[str, str, str, bool]] = []
+        self.heard: list[tuple[str, str, int]] = []
+        self.stopped = threading.Event()
 
     def status(self) -> Status:
         return Status(True, False, "The model made-up is ready.")
 
-    def steer(self, audio: Path, prompt: str, *, sae_id: str, latents: Sequence[int], values: Sequence[float]) -> Said:
+    def steer(
+        self,
+        audio: Path,
+        prompt: str,
+        *,
+        sae_id: str,
+        latents: Sequence[int],
+        values: Sequence[float],
+        when: When = "before_topk",
+        error_term: bool = False,
+        positions: Positions = "all",
+        decoding: Decoding = "replace",
+        should_stop: Callable[[], bool] | None = None,
+    ) -> Said:
         self.asked.append((audio.name, prompt, tuple(latents), tuple(values)))
+        self.switches.append((when, positions, decoding, error_term))
         if "wrong" in prompt:
             raise ValueError("The question cannot be used.")
-        time.sleep(0.2)
+        for _ in range(1200 if "forever" in prompt else 4):
+            time.sleep(0.05)
+            if should_stop is not None and should_stop():
+                self.stopped.set()
+                return Said("", "", "Stopped.")
         return Said("A dog barks.", f"A <i>cat</i> meows at {values[0]:g}.", "Clamped at 50 positions.")
+
+    def listen(self, audio: Path, *, sae_id: str, top: int) -> Recording:
+        self.heard.append((audio.name, sae_id, top))
+        values = [4.0] * 25 + [0.0] * 25
+        latents = [Heard(i, values, 2.0, 0.5, 1.0, 4.0) for i in (7, 5, 63)][:top]
+        return Recording(sae_id, 2.0, 0.04, 50, 1, latents)
 
 
 class Served(NamedTuple):
@@ -106,7 +154,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 def page(context: BrowserContext, served: Served) -> Iterator[Page]:
     """A page that is watched; whatever it did wrong fails the test at its end."""
     made = context.new_page()
-    made.set_default_timeout(30_000)
+    made.set_default_timeout(90_000)
     watch = Watch(made, served.url)
     yield made
     assert watch.complaints == []

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from gradio_client import Client
+import soundfile
+from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
+from ard.store import Run
 from tests.browser.conftest import Served
 from tests.fixtures import run as made
 
@@ -22,7 +26,7 @@ def client(served: Served) -> Iterator[Client]:
 
 def test_only_documented_endpoints_are_public(client: Client) -> None:
     named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(named) == {"/search_concepts", "/concept", "/clip", "/steer"}
+    assert set(named) == {"/search_concepts", "/concept", "/clip", "/listen", "/steer", "/results"}
 
 
 def test_search(client: Client) -> None:
@@ -39,13 +43,50 @@ def test_one_concept_and_its_clips(client: Client) -> None:
     assert (clip["audio"], clip["duration_s"]) == ("audio/00000001.wav", 2.0)
 
 
-def test_steer(client: Client) -> None:
+def test_steer(client: Client, served: Served) -> None:
     answer = client.predict("clip-002", "What is it?", [7, 8], [3.0, 4.0], api_name="/steer")
+    assert served.model.asked[-1] == ("00000002.wav", "What is it?", (7, 8), (3.0, 4.0))
     assert answer == {
         "baseline": "A dog barks.",
         "steered": "A <i>cat</i> meows at 3.",
         "note": "Clamped at 50 positions.",
     }
+
+
+def test_steer_with_an_uploaded_file_and_switches(client: Client, served: Served, own: Path) -> None:
+    client.predict(handle_file(own), "What?", [7], [3], "", "after_topk", "audio", "off", True, api_name="/steer")
+    assert served.model.asked[-1] == ("own.wav", "What?", (7,), (3.0,))
+    assert served.model.switches[-1] == ("after_topk", "audio", "off", True)
+
+
+def test_listen(client: Client, own: Path) -> None:
+    for audio in ("clip-003", handle_file(own)):
+        heard: dict[str, Any] = client.predict(audio, "", 2, api_name="/listen")
+        assert (heard["sae_id"], heard["tokens"], heard["seconds_per_token"]) == (made.SAE_ID, 50, 0.04)
+        assert [(c["latent_id"], c["name"]) for c in heard["concepts"]] == [(7, "dog barking 7"), (5, made.HOSTILE)]
+        assert heard["concepts"][0]["values"] == [4.0] * 25 + [0.0] * 25
+
+
+def test_results(client: Client) -> None:
+    results: dict[str, Any] = client.predict(api_name="/results")
+    assert set(results) == {"interpretability", "human", "steering", "ablation", "saes"}
+    assert results["human"][0]["rating_mean"] == 4.25
+    assert [r["sensitivity"] for r in results["steering"]] == [0.75, 0.0]
+    assert len(results["interpretability"]) == 7
+
+
+def test_a_file_that_was_not_uploaded_is_never_read(client: Client, made_up_run: Run) -> None:
+    secret = made_up_run.path / "audio" / "00000001.wav"
+    sent = {"path": str(secret), "orig_name": "x.wav"}
+    with pytest.raises(AppError, match="audio"):
+        client.predict(sent, "", 2, api_name="/listen")
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("own") / "own.wav"
+    soundfile.write(path, 0.1 * np.sin(np.arange(16_000) / 5), 16_000)
+    return path
 
 
 @pytest.mark.parametrize(
@@ -56,10 +97,17 @@ def test_steer(client: Client) -> None:
         ("/search_concepts", ("x", "name", 5, -1), "offset"),
         ("/concept", (made.SAE_ID, 63), "latent_id"),
         ("/clip", ("none",), "clip_id"),
-        ("/steer", ("none", "?", [1], [1.0]), "clip_id"),
+        ("/steer", ("none", "?", [1], [1.0]), "audio"),
+        ("/steer", ("", "?", [1], [1.0]), "audio"),
+        ("/steer", ({"path": "/etc/passwd"}, "?", [1], [1.0]), "audio"),
+        ("/steer", ("clip-001", "?", ["x"], [1.0]), "latents"),
+        ("/steer", ("clip-001", "?", [1], [1.0], "layers.9/e1/k1/none"), "sae_id"),
+        ("/steer", ("clip-001", "?", [1], [1.0], "", "never"), "when"),
+        ("/listen", ("none", "", 5), "audio"),
+        ("/listen", ("clip-001", "", 0), "top"),
         ("/steer", ("clip-001", "?", [1, 2], [1.0]), "latents"),
         ("/steer", ("clip-001", " ", [1], [1.0]), "prompt"),
-        ("/steer", ("clip-001", "wrong", [1], [1.0]), "question"),
+        ("/steer", ("clip-001", "wrong", [1], [1.0]), "prompt"),
     ],
 )
 def test_bad_input_names_the_field(client: Client, endpoint: str, values: tuple[Any, ...], field: str) -> None:

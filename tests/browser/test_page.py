@@ -101,30 +101,64 @@ def test_click_on_the_waveform_seeks_and_space_plays(page: Page, served: Served)
     page.wait_for_function("document.querySelector('.clip audio').paused")
 
 
-def test_steering_shows_both_answers(page: Page, served: Served) -> None:
-    open_page(page, served, "?latent=7")
-    expect(page.locator("#model-status")).to_contain_text("ready")
-    page.locator("#steer-go").click()
-    expect(page.locator("#answers .answer").nth(0)).to_contain_text("A dog barks.")
-    expect(page.locator("#answers .answer").nth(1)).to_contain_text("A <i>cat</i> meows at 32.")
-    audio, prompt, latents, values = served.model.asked[-1]
-    assert (audio, prompt) == (f"{made.silent_clips(7)[0]:08x}.wav", "What can be heard in this clip?")
-    assert (latents, values) == ((7,), (32.0,)), "4 times the largest activation, 8"
+def test_j_and_k_walk_through_the_concepts_and_over_the_page(page: Page, served: Served) -> None:
+    open_page(page, served)
+    page.keyboard.press("j")
+    expect(page.locator("#concept h2")).to_have_text("dog barking 1")
+    page.keyboard.press("k")
+    expect(page.locator("#concept h2")).to_have_text("cat meowing 0")
+    page.locator(f"{ROWS}[data-latent='49']").click()
+    expect(page.locator("#concept h2")).to_have_text("dog barking 49")
+    page.keyboard.press("j")
+    expect(page.locator("#concept h2")).to_have_text("door closing 50")
+    expect(page.locator("#position")).to_contain_text("51–60 of 60")
+    page.keyboard.press("k")
+    expect(page.locator("#concept h2")).to_have_text("dog barking 49")
 
 
-def test_letting_go_of_the_slider_steers(page: Page, served: Served) -> None:
+def test_slash_searches_and_a_question_mark_shows_the_keys(page: Page, served: Served) -> None:
+    open_page(page, served)
+    page.keyboard.press("?")
+    expect(page.locator("#key-list")).to_contain_text("next concept")
+    page.keyboard.press("Escape")
+    expect(page.locator("#key-list")).to_be_hidden()
+    page.keyboard.press("/")
+    page.keyboard.type("dog j?")
+    expect(page.locator("#search textarea, #search input").first).to_have_value("dog j?")
+    expect(page.locator("#key-list")).to_be_hidden()
+
+
+def test_a_click_on_a_head_sorts_and_lands_in_the_address(page: Page, served: Served) -> None:
+    open_page(page, served)
+    page.locator("#concepts th button", has_text="density").click()
+    expect(page.locator(ROWS).first).to_have_attribute("data-latent", "59")
+    page.locator("#concepts th button", has_text="density").click()
+    expect(page.locator(ROWS).first).to_have_attribute("data-latent", "0")
+    page.wait_for_url("**sort=density&rev=1**")
+    page.locator("#concepts th button", has_text="AUROC").click()
+    expect(page.locator(ROWS).first).to_have_attribute("data-latent", "11")
+
+
+def test_another_sae_shows_its_own_concepts(page: Page, served: Served) -> None:
     open_page(page, served, "?latent=7")
-    expect(page.locator("#steer-go")).to_be_enabled()
-    handle = page.locator("#steer-slider input[type=range]")
-    box = handle.bounding_box()
-    assert box is not None
-    before = len(served.model.asked)
-    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=4)
-    page.mouse.up()
-    expect(page.locator("#answers .answer").nth(1)).to_contain_text("meows at 64.")
-    assert len(served.model.asked) == before + 1, "one question, when the slider is let go"
+    page.get_by_label("SAE", exact=True).click()
+    page.get_by_role("option", name="layers.1 · raw dimensions, no SAE").click()
+    expect(page.locator("#concept h2")).to_have_text("hum 0")
+    expect(page.locator(ROWS)).to_have_count(6)
+    page.wait_for_url("**method=poly**")
+    page.reload()
+    expect(page.locator("#concept h2")).to_have_text("hum 0")
+
+
+def test_why_a_concept_has_its_name(page: Page, served: Served) -> None:
+    open_page(page, served, "?latent=7")
+    expect(page.locator(".why mark").first).to_have_text("dog")
+    expect(page.locator(".hist rect")).to_have_count(4)
+    expect(page.locator(".outputs")).to_contain_text("<b>dog</b>")
+    page.locator(".near a").click()
+    expect(page.locator("#concept h2")).to_have_text("dog barking 13")
+    page.get_by_role("link", name="steer this").click()
+    expect(page.locator("#clamps .clamp")).to_have_attribute("data-latent", "13")
 
 
 def test_a_hostile_name_stays_text(page: Page, served: Served) -> None:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import soundfile as sf
@@ -32,7 +33,12 @@ SETTINGS = (
     "activations.shard_clips=8",
     "names.max_new_tokens=8",
     "data.held_out=0.2",
+    "ablation.expansions=[2]",
+    "ablation.steps=20",
+    "stages_left_out=[]",
 )
+MAY_BE_EMPTY = ("steering", "steering_examples", "human")
+"""Steering needs a task, which clips without a question do not bring; nobody has rated."""
 
 
 def make_clips(folder: Path) -> Path:
@@ -85,6 +91,11 @@ def runner(run: Run) -> Runner:
     return Runner(run, build(run.manifest["config"]), quiet=True)
 
 
+def by_score(run: Run, name: str) -> pa.Table:
+    """The rows of the methods that rank the SAEs' latents by a score; `random` and `poly`: test_evaluate_small."""
+    return run.read(name).filter(pc.field("method").isin(["ard", "mean", "coverage"]))
+
+
 def finished(run: Run) -> dict[str, str]:
     return {name: record["finished"] + str(record["seconds"]) for name, record in run.manifest["stages"].items()}
 
@@ -93,10 +104,12 @@ def finished(run: Run) -> dict[str, str]:
 
 
 def test_every_stage_is_done_and_every_table_readable(run: Run) -> None:
-    assert [s.state for s in runner(run).states()] == ["done"] * len(STAGES)
+    states = {s.stage: s.state for s in runner(run).states()}
+    assert states == dict.fromkeys(STAGES, "done")
     for stage in STAGES.values():
+        assert all((run.path / name).is_file() for name in stage.files)
         for name in stage.tables:
-            assert run.read(name).num_rows > 0
+            assert run.read(name).num_rows > 0 or name in MAY_BE_EMPTY
     manifest = run.manifest
     assert manifest["default_sae"] == "layers.1/e4/k4/recommended"
     assert {"config", "preset", "seed", "stages", "versions", "device", "models"} <= set(manifest)
@@ -176,7 +189,7 @@ def test_latents_add_up_over_the_probing_set(run: Run) -> None:
 def test_representatives_are_training_clips_in_order_one_window_a_recording(run: Run) -> None:
     clips = {c["clip_id"]: c for c in run.read("clips").to_pylist()}
     groups: dict[tuple, list[dict]] = {}
-    for r in run.read("representatives").sort_by("rank").to_pylist():
+    for r in by_score(run, "representatives").sort_by("rank").to_pylist():
         groups.setdefault((r["sae_id"], r["method"], r["latent_id"], r["side"]), []).append(r)
     scores = {(r["sae_id"], r["latent_id"], r["clip_id"]): r for r in run.read("clip_latents").to_pylist()}
     column = {"ard": "representativeness", "mean": "mean_activation", "coverage": "coverage"}
@@ -195,9 +208,9 @@ def test_representatives_are_training_clips_in_order_one_window_a_recording(run:
 def test_monosemanticity_is_equation_4_and_dead_latents_have_none(run: Run) -> None:
     vectors = {r["clip_id"]: np.array(r["vector"], dtype=float) for r in run.read("embeddings").to_pylist()}
     sides: dict[tuple, list[np.ndarray]] = {}
-    for r in run.read("representatives").to_pylist():
+    for r in by_score(run, "representatives").to_pylist():
         sides.setdefault((r["sae_id"], r["method"], r["latent_id"], r["side"]), []).append(vectors[r["clip_id"]])
-    scored = run.read("monosemanticity").to_pylist()
+    scored = by_score(run, "monosemanticity").to_pylist()
     for row in scored[::17]:
         key = (row["sae_id"], row["method"], row["latent_id"])
         cosines = []
@@ -219,9 +232,9 @@ def test_monosemanticity_is_equation_4_and_dead_latents_have_none(run: Run) -> N
 def test_a_concepts_captions_are_those_of_its_clips(run: Run) -> None:
     captions = {r["clip_id"]: r["caption"] for r in run.read("captions").to_pylist()}
     most: dict[tuple, list[str]] = {}
-    for r in run.read("representatives").filter(pc.field("side") == "most").sort_by("rank").to_pylist():
+    for r in by_score(run, "representatives").filter(pc.field("side") == "most").sort_by("rank").to_pylist():
         most.setdefault((r["sae_id"], r["method"], r["latent_id"]), []).append(captions[r["clip_id"]])
-    for concept in run.read("concepts").to_pylist():
+    for concept in by_score(run, "concepts").to_pylist():
         assert concept["captions"] == most[concept["sae_id"], concept["method"], concept["latent_id"]]
         assert 1 <= len(concept["name"].split()) <= 5
 
@@ -257,8 +270,8 @@ def test_only_what_depends_on_a_setting_runs_again(copy: Run) -> None:
     before = finished(copy)
     assert main(["run", "--run", str(copy.path), "--quiet", "--set", "names.top=3"]) == 0
     changed = [name for name, value in finished(copy).items() if value != before[name]]
-    assert changed == ["names"]
-    assert copy.read("concepts")["rank"].to_pylist() == [1, 2, 3] * 6
+    assert changed[0] == "names"  # and what reads its table
+    assert by_score(copy, "concepts")["rank"].to_pylist() == [1, 2, 3] * 6
 
 
 def test_status_says_what_is_stale_and_why(copy: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -364,7 +377,7 @@ def test_steer_takes_a_file_and_a_value_of_zero_may_vanish(
         ("run --run NEW --audio /nope --model LM", "/nope does not exist"),
         ("run --preset dmo", "did you mean demo?"),
         ("names --run NEW", "has no manifest.json yet"),
-        ("ablation --run RUN", "not there yet"),
+        ("run --run RUN --set stages_left_out=['nap']", "'nap', which is no stage"),
         ("stats --run RUN", "did you mean status?"),
         ("run --run RUN --frobnicate", "unrecognized arguments"),
         ("clips", "required: --run"),

@@ -12,15 +12,14 @@ import pytest
 from ard.store import Run
 from explorer.pages.concepts import ConceptsPage
 from explorer.queries import Queries
-from explorer.service import NoModel
 from explorer.views import ViewState
 from tests.fixtures import run as made
 
 
 def built(run: Run) -> ConceptsPage:
-    page = ConceptsPage(Queries(run), NoModel("Steering is off."))
-    with gr.Blocks(analytics_enabled=False):
-        page.build()
+    page = ConceptsPage(Queries(run))
+    with gr.Blocks(analytics_enabled=False) as blocks:
+        page.build(blocks)
     return page
 
 
@@ -37,12 +36,22 @@ def test_a_run_without_concepts_says_how_to_get_some(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "params", [{}, {"latent": "7"}, {"latent": "63"}, {"p": "9"}, {"q": "nothing like it"}, {"sae": "x"}]
+    "params",
+    [
+        {},
+        {"latent": "7"},
+        {"latent": "63"},
+        {"p": "9"},
+        {"q": "nothing like it"},
+        {"sae": "x"},
+        {"sae": "layers.1/raw"},
+        {"sort": "auroc", "rev": "1"},
+    ],
 )
 def test_every_address_fills_every_output(made_up_run: Run, params: dict[str, str]) -> None:
     page = built(made_up_run)
     out = page.open(request(**params))
-    assert len(out) == len(page.listing) + len(page.chosen) - 2 + 4
+    assert len(out) == len(page.everything)
     assert len(page.find(ViewState(), "dog")) == len(page.listing)
     assert len(page.find(ViewState(query="dog"), "dog")) == len(page.listing)
 
@@ -52,7 +61,38 @@ def test_a_latent_without_a_name_says_so(made_up_run: Run) -> None:
     assert "No such concept" in text
 
 
-def test_steering_without_a_model_says_why(made_up_run: Run) -> None:
+def test_raw_dimensions_are_shown_with_their_own_method(made_up_run: Run) -> None:
     page = built(made_up_run)
-    (out,) = page.steer(ViewState(latent_id=7), "clip-001", "What is it?", 4.0)
-    assert "Steering is off." in out[0]
+    out = dict(zip(page.everything, page.open(request(sae="layers.1/raw")), strict=True))
+    state = out[page.state]
+    assert (state.sae_id, state.method, state.latent_id) == ("layers.1/raw", "poly", 0)
+    assert "hum 0" in out[page.head]
+    assert "steer?" not in out[page.head], "a raw dimension cannot be clamped through an SAE"
+    back = dict(zip(page.everything, page.switch(state, made.SAE_ID, "poly"), strict=True))
+    assert (back[page.state].sae_id, back[page.state].method) == ("", "ard")
+
+
+def test_a_click_on_a_head_sorts_and_a_second_turns_it_round(made_up_run: Run) -> None:
+    page = built(made_up_run)
+    event = SimpleNamespace(sort="auroc")
+    once = page.order(ViewState(), event)  # type: ignore[arg-type]
+    assert (once[0].sort, once[0].reverse) == ("auroc", False)
+    assert once[3].index('data-latent="11"') < once[3].index('data-latent="10"') < once[3].index('data-latent="0"')
+    assert 'aria-sort="descending"' in once[3]
+    twice = page.order(once[0], event)  # type: ignore[arg-type]
+    assert twice[3].index('data-latent="0"') < twice[3].index('data-latent="11"') < twice[3].index('data-latent="12"')
+    assert page.order(ViewState(), SimpleNamespace(sort="; DROP"))[0] == ViewState()  # type: ignore[arg-type]
+
+
+def test_the_evidence_of_a_name(made_up_run: Run) -> None:
+    page = built(made_up_run)
+    out = dict(zip(page.everything, page.open(request(latent="7")), strict=True))
+    evidence = out[page.evidence]
+    assert "The sound of <mark>dog</mark> <mark>barking</mark>, take 1." in evidence
+    assert "74 tokens above 0" in evidence
+    assert "&lt;b&gt;dog&lt;/b&gt;" in evidence
+    assert "latent=13" in evidence, "its neighbour"
+    assert ".78 <small>[.68–.83]</small>" in out[page.head]
+    bare = dict(zip(page.everything, page.open(request(latent="3")), strict=True))[page.evidence]
+    assert bare.count("python -m precompute neighbours") == 2
+    assert "python -m precompute latents" in bare

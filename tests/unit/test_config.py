@@ -90,3 +90,27 @@ def test_missing_files_and_presets(tmp_path: Path) -> None:
 
 def test_there_are_at_least_eight_questions() -> None:
     assert len(set(config.load("demo").activations.questions)) >= 8
+
+
+def test_a_preset_may_go_over_another() -> None:
+    demo, full = config.load("demo"), config.load("demo-full")
+    assert demo.stages_left_out == ("ablation",)
+    assert full.stages_left_out == ()
+    assert full.data.clips["train"] > demo.data.clips["train"]
+    assert (full.sae, full.model, full.activations.questions) == (demo.sae, demo.model, demo.activations.questions)
+    assert full.preset == "demo-full"
+    assert set(full.ablation.layers) <= set(full.layers)
+
+
+def test_the_paper_preset_is_the_papers() -> None:
+    paper = config.load("paper")
+    assert [(s.layer, s.expansion, s.k, s.recipe) for s in paper.sae] == [(n, 8, 250, "paper") for n in (26, 16, 5)]
+    assert (paper.train.steps, paper.train.batch, paper.train.lr) == (100_000, 4096, 1e-5)
+    assert (paper.rank.p, paper.rank.random_seeds, paper.names.top, paper.evaluate.gamma) == (4, 10, 5000, 0.7)
+    assert (paper.data.source, paper.data.long, paper.model.audio_lm) == (
+        "audio",
+        "first",
+        "Qwen/Qwen2-Audio-7B-Instruct",
+    )
+    assert (paper.ablation.layers, paper.ablation.expansions, paper.ablation.k) == ((5, 16, 26), (4, 8, 16), 250)
+    assert paper.stages_left_out == ()

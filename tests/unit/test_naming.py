@@ -122,3 +122,17 @@ def test_bad_input_is_refused() -> None:
         ContrastiveNamer(["a dog", "a cat"]).name([5])
     with pytest.raises(NamingError, match="background"):
         ContrastiveNamer(["a dog", "a cat"]).name([0, 1])
+
+
+def test_many_sets_get_the_names_that_each_gets_alone() -> None:
+    captions = [f"a dog barks {w}" for w in ("loudly", "twice", "far away", "again")] + OTHERS
+    namer = ContrastiveNamer(captions)
+    rng = np.random.default_rng(0)
+    sets = [[0, 1, 2, 3], [0], *(rng.permutation(len(captions))[: 2 + i % 4].tolist() for i in range(40))]
+    found = namer.name_many(sets)
+    assert found[0].name == "dog barks"
+    assert found[1].name == NO_NAME
+    assert found == [namer.name(rows) for rows in sets]
+    assert namer.name_many([]) == []
+    with pytest.raises(NamingError, match="must be different"):
+        namer.name_many([[0, 1], []])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from explorer import players, render
+from explorer import players, render, render_steer
 from explorer.queries import Clip
 
 CLIP = Clip("c1", "a.wav", 1.0, '<b>dog</b> & "cat"', [], 1.0, 1.0, 0.5, 0.5, [0.0, 2.0, 4.0, 0.0], 0.25)
@@ -77,9 +77,9 @@ def test_text_is_escaped(tmp_path: Path) -> None:
 
 
 def test_marked_words() -> None:
-    assert render.marked("A dog barks.", "A <cat> meows.") == "A <mark>&lt;cat&gt; meows.</mark>"
-    assert render.marked("the same", "the same") == "the same"
-    assert render.marked("something", "") == ""
+    assert render_steer.marked("A dog barks.", "A <cat> meows.") == "A <mark>&lt;cat&gt; meows.</mark>"
+    assert render_steer.marked("the same", "the same") == "the same"
+    assert render_steer.marked("something", "") == ""
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from ard import tables
 from ard.store import Run
 from explorer.queries import Queries
 from explorer.views import PAGE_SIZE, SORTS, ViewState
 from tests.fixtures import run as made
+from tests.fixtures import run_results
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +20,8 @@ def queries(made_up_run: Run) -> Queries:
 
 def test_what_the_run_holds(queries: Queries) -> None:
     assert queries.default_sae() == made.SAE_ID
-    assert queries.sources() == [(made.SAE_ID, "ard", 60)]
+    assert queries.sources() == [(made.SAE_ID, "ard", 60), ("layers.1/raw", "poly", 6)]
+    assert queries.resolve("layers.1/raw", "ard") == ("layers.1/raw", "poly")
     assert queries.clip_count() == 24
     assert queries.questions() == ["What can be heard in this clip?", "Describe the audio."]
 
@@ -118,3 +121,40 @@ def test_many_threads_ask_at_once(queries: Queries) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_a_table_made_while_the_app_is_open_is_seen(tmp_path: Path) -> None:
+    run = made.make_run(tmp_path / "run", concepts=0)
+    queries = Queries(run)
+    assert queries.results("human") == []
+    run.write("human", tables.from_rows("human", run_results.results()["human"]))
+    assert [r["method"] for r in queries.results("human")] == ["ard"]
+
+
+def test_seeds_become_mean_and_spread(queries: Queries) -> None:
+    by = {(r["reading"], r["method"], r["control"], r["n"]): r for r in queries.interpretability()}
+    drawn = by["clip", "random", "none", None]
+    assert (drawn["seeds"], drawn["f1_low"]) == (2, None)
+    assert drawn["f1"] == pytest.approx(0.3)
+    assert drawn["f1_std"] == pytest.approx(0.2 / 2**0.5)
+    assert by["clip", "ard", "none", None]["f1_low"] == pytest.approx(0.5)
+
+
+def test_suggestions_fire_and_fit(queries: Queries) -> None:
+    assert [n.latent_id for n in queries.suggest(made.SAE_ID, "DOG bark", 3)] == [1, 7, 13]
+    assert [n.latent_id for n in queries.suggest(made.SAE_ID, "17", 3)] == [17]
+    assert queries.suggest(made.SAE_ID, "63", 3) == [], "it never fires"
+    assert [n.latent_id for n in queries.named(made.SAE_ID, [9, 999, 7])] == [9, 7]
+
+
+def test_clips_are_found_by_words_and_labels(queries: Queries) -> None:
+    assert queries.find_clips("dog take 2", 5) == [("The sound of dog barking, take 2.", "clip-007")]
+    assert len(queries.find_clips("", 5)) == 5
+
+
+def test_a_clip_as_an_example_of_a_latent(queries: Queries) -> None:
+    fires, silent = (queries.clip_of(made.clip_id(i), made.SAE_ID, 7) for i in (made.top_clips(7)[0], 0))
+    assert fires is not None
+    assert silent is not None
+    assert (fires.coverage, len(fires.values)) == (pytest.approx(0.4), 50)
+    assert (silent.representativeness, silent.values) == (0, [])

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from ard.labels import LabelError, auroc, purity
-from ard.rank import RankError, clip_keys, latent_keys, random_representatives, representatives, tie_order
+from ard.rank import (
+    RankError,
+    clip_keys,
+    latent_keys,
+    least_draws,
+    random_representatives,
+    representatives,
+    tie_order,
+)
 
 IDS = [f"clip{i}" for i in range(8)]
 
@@ -199,3 +207,31 @@ def test_bad_labels_are_refused() -> None:
         purity(np.array([[5]]), np.array([[0], [1]]))
     with pytest.raises(LabelError, match="not finite"):
         auroc(np.full((2, 1), np.nan), np.array([[0], [1]]))
+
+
+def test_further_draws_change_the_least_alone() -> None:
+    rng = np.random.default_rng(3)
+    ids = [f"c{i}" for i in range(40)]
+    scores = np.where(rng.random((40, 12)) < 0.4, rng.random((40, 12)), 0)
+    scores[:, 5] = 0  # dead
+    base = representatives(scores, ids, hookpoint="layers.2", seed=4)
+    found = least_draws(base.most, scores, ids, hookpoint="layers.2", seed=4, draws=range(4))
+    assert np.array_equal(found[0], base.least)
+    for draw, least in enumerate(found):
+        expected = representatives(scores, ids, hookpoint="layers.2", seed=4, draw=draw)
+        assert np.array_equal(least, expected.least)  # no two clips of H tie, so H is the same in every draw
+        assert (np.take_along_axis(scores.T, least.clip(0), 1)[least[:, 0] >= 0] == 0).all()
+    assert not np.array_equal(found[0], found[1])
+    assert (found[:, 5] == -1).all()
+
+
+def test_draws_keep_the_given_most_out_of_the_least() -> None:
+    ids = [f"c{i}" for i in range(6)]
+    scores = np.ones((6, 1))  # all tie: H would be another in every draw
+    most = np.array([[0, 1]])
+    found = least_draws(most, scores, ids, hookpoint="layers.0", draws=range(20))
+    assert not np.isin(found, most).any()
+    some = least_draws(most, scores, ids, hookpoint="layers.0", draws=[7], latent_ids=[0])
+    assert np.array_equal(some[0], found[7])
+    with pytest.raises(RankError, match="most has 1 latents"):
+        least_draws(most, np.ones((6, 2)), ids, hookpoint="layers.0")

@@ -1,0 +1,176 @@
+"""The human study (Table 2 of AR&D, arXiv 2602.22253): ratings of names, and how alike name and description are.
+
+Paper: raters hear H, describe it, then rate the automatic name 0–5; reported are mean ± standard deviation and the
+CLAP cosine of name and description. Ours: agreement (Krippendorff's α, ordinal, with an interval), catch trials (a
+shuffled name) and repeated items; both are left out of the means. BERTScore is not computed yet: its columns are empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float
+
+from ard import tables
+
+CATCH_PASS = 2
+"""Ours: a rater passes a catch trial who rates the shuffled name at most this."""
+BOOTSTRAP = 1000
+METHODS = ("ard", "poly")
+
+Embed = Callable[[Sequence[str]], Float[np.ndarray, "texts d"]]
+
+
+class HumanError(ValueError):
+    """Ratings that cannot be summarised."""
+
+
+class Alpha(NamedTuple):
+    """Krippendorff's α with its 95 % bootstrap interval; None where it is not defined."""
+
+    alpha: float | None
+    low: float | None
+    high: float | None
+
+
+def ordinal_alpha(ratings: Float[np.ndarray, "raters items"]) -> float | None:
+    """Krippendorff's α for ordinal data, NaN where a rater did not rate an item.
+
+    α = 1 − D_o / D_e = 1 − (n − 1) Σ_c Σ_k o_ck δ²_ck / Σ_c Σ_k n_c n_k δ²_ck, with the coincidences
+    o_ck = Σ_items (pairs of ratings c and k by different raters) / (m_u − 1), n_c = Σ_k o_ck, n = Σ_c n_c, and the
+    ordinal distance δ_ck = Σ_{g=c..k} n_g − (n_c + n_k)/2 (K. Krippendorff, "Computing Krippendorff's
+    Alpha-Reliability", 2011). 1 is agreement, 0 is chance. None where no item has two ratings, or all ratings of such
+    items are equal: agreement then has nothing to be measured against.
+
+    Raises:
+        HumanError: not a table of raters by items.
+    """
+    table = np.asarray(ratings, dtype=np.float64)
+    if table.ndim != 2:
+        raise HumanError(f"ratings has shape {table.shape}; give [raters, items], NaN where there is no rating.")
+    values = np.unique(table[np.isfinite(table)])
+    counts = (table[:, :, None] == values).sum(0).astype(np.float64)  # [items, values]
+    return _alpha(counts)
+
+
+def _alpha(counts: Float[np.ndarray, "items values"]) -> float | None:
+    """α from how often each value was given to each item; values in ascending order."""
+    raters = counts.sum(1)
+    paired, m = counts[raters > 1], raters[raters > 1]
+    pairs = paired[:, :, None] * paired[:, None, :] - paired[:, :, None] * np.eye(counts.shape[1])
+    coincidences = (pairs / (m - 1)[:, None, None]).sum(0)
+    n_c = coincidences.sum(1)
+    cumulative = np.cumsum(n_c) - n_c / 2  # Σ up to a value, half of its own
+    distance = (cumulative[:, None] - cumulative[None, :]) ** 2
+    expected = float((np.outer(n_c, n_c) * distance).sum())
+    if expected == 0:
+        return None
+    return 1 - (float(n_c.sum()) - 1) * float((coincidences * distance).sum()) / expected
+
+
+def alpha_interval(ratings: Float[np.ndarray, "raters items"], seed: int = 0, resamples: int = BOOTSTRAP) -> Alpha:
+    """Ordinal α with the 2.5th and 97.5th percentile over items drawn with replacement; seeded.
+
+    Resamples for which α is not defined are left out; the interval is empty where that leaves none.
+    """
+    table = np.asarray(ratings, dtype=np.float64)
+    alpha = ordinal_alpha(table)
+    if alpha is None:
+        return Alpha(None, None, None)
+    values = np.unique(table[np.isfinite(table)])
+    counts = (table[:, :, None] == values).sum(0).astype(np.float64)
+    rng = np.random.default_rng(seed)
+    found = [_alpha(counts[rng.integers(len(counts), size=len(counts))]) for _ in range(resamples)]
+    kept = [a for a in found if a is not None]
+    low, high = np.percentile(kept, [2.5, 97.5]) if kept else (None, None)
+    return Alpha(alpha, None if low is None else float(low), None if high is None else float(high))
+
+
+def summarise(ratings: pa.Table, embed: Embed, seed: int = 0) -> pa.Table:
+    """Table `human` from table `ratings` (whose column `name` is filled), one row a method that was rated.
+
+    Mean and standard deviation (n − 1) run over judgements: first showings, true name, rating given. The cosines run
+    over the same judgements. Items are matched between raters by study and item.
+
+    Args:
+        ratings: table `ratings`.
+        embed: unit-length embeddings of texts (CLAP).
+        seed: of the bootstrap.
+    """
+    rows = [r for r in ratings.to_pylist() if r["rating"] is not None]
+    out = [_summary(m, [r for r in rows if r["method"] == m], embed, seed) for m in METHODS]
+    return tables.from_rows("human", [row for row in out if row is not None])
+
+
+def _summary(method: str, rows: list[dict[str, Any]], embed: Embed, seed: int) -> dict[str, Any] | None:
+    if not rows:
+        return None
+    first = [r for r in rows if not r["catch"] and not r["repeat"]]
+    catches = [r["rating"] <= CATCH_PASS for r in rows if r["catch"]]
+    differences = _repeat_differences(rows)
+    ratings, cosines = np.array([r["rating"] for r in first], dtype=np.float64), _cosines(first, embed)
+    agreement = alpha_interval(rating_table(first), seed)
+    return {
+        "method": method,
+        "raters": len({r["rater"] for r in rows}),
+        "items": len({_item(r) for r in first}),
+        "rating_mean": _mean(ratings),
+        "rating_std": _std(ratings),
+        "clap_cosine_mean": _mean(cosines),
+        "clap_cosine_std": _std(cosines),
+        "bertscore_mean": None,
+        "bertscore_std": None,
+        "alpha": agreement.alpha,
+        "alpha_low": agreement.low,
+        "alpha_high": agreement.high,
+        "ratings": len(first),
+        "catches": len(catches),
+        "catch_pass_rate": _mean(np.array(catches, dtype=np.float64)),
+        "repeats": len(differences),
+        "repeat_difference": _mean(np.array(differences, dtype=np.float64)),
+    }
+
+
+def rating_table(rows: Sequence[dict[str, Any]]) -> Float[np.ndarray, "raters items"]:
+    """Ratings by rater and item, NaN where there is none."""
+    raters = {rater: i for i, rater in enumerate(dict.fromkeys(r["rater"] for r in rows))}
+    items = {item: i for i, item in enumerate(dict.fromkeys(_item(r) for r in rows))}
+    out = np.full((len(raters), len(items)), np.nan)
+    for r in rows:
+        out[raters[r["rater"]], items[_item(r)]] = r["rating"]
+    return out
+
+
+def _repeat_differences(rows: list[dict[str, Any]]) -> list[int]:
+    """|first − second rating| of every item that a rater judged twice under its true name."""
+    seen: dict[tuple[Any, ...], dict[bool, int]] = {}
+    for r in rows:
+        if not r["catch"]:
+            seen.setdefault((*_item(r), r["rater"]), {})[r["repeat"]] = r["rating"]
+    return [abs(both[True] - both[False]) for both in seen.values() if len(both) == 2]
+
+
+def _cosines(rows: list[dict[str, Any]], embed: Embed) -> Float[np.ndarray, " judgements"]:
+    """Cosine of the shown name and the rater's description, where there are both."""
+    pairs = [
+        (r["name"], r["description"]) for r in rows if (r["name"] or "").strip() and (r["description"] or "").strip()
+    ]
+    if not pairs:
+        return np.zeros(0)
+    names, descriptions = (np.asarray(embed(texts), dtype=np.float64) for texts in zip(*pairs, strict=True))
+    return (names * descriptions).sum(1)
+
+
+def _item(row: dict[str, Any]) -> tuple[str, str]:
+    return row["study_id"], row["item_id"]
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(values.mean()) if values.size else None
+
+
+def _std(values: np.ndarray) -> float | None:
+    return float(values.std(ddof=1)) if values.size > 1 else None

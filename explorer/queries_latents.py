@@ -1,0 +1,96 @@
+"""What else is known of one latent: histogram, output words, similar latents."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from explorer.queries_base import Tables
+
+
+class Histogram(NamedTuple):
+    """Audio tokens in each bin of z; one edge more than counts."""
+
+    edges: list[float]
+    counts: list[int]
+
+
+class OutputToken(NamedTuple):
+    """One token of the AudioLLM's vocabulary and what the latent's decoder row adds to its logit."""
+
+    side: str
+    token: str
+    logit: float
+
+
+class Neighbour(NamedTuple):
+    """A similar latent. `cosine` of the decoder rows (same hookpoint only), `coactivation` over the clips."""
+
+    sae_id: str
+    latent_id: int
+    name: str
+    cosine: float | None
+    coactivation: float | None
+
+
+class Named(NamedTuple):
+    """What the app calls a latent, and the activation its slider is scaled with."""
+
+    latent_id: int
+    name: str
+    max_activation: float | None
+    density: float | None
+    monosemanticity: float | None
+
+
+class LatentQueries(Tables):
+    """Questions about one latent."""
+
+    def histogram(self, sae_id: str, latent_id: int) -> Histogram | None:
+        """Distribution of its activations above 0, or None where none is stored."""
+        sql = "SELECT edges, counts FROM histograms WHERE sae_id = ? AND latent_id = ?"
+        rows = self._rows(sql, [sae_id, latent_id])
+        return Histogram(list(rows[0]["edges"]), list(rows[0]["counts"])) if rows and rows[0]["counts"] else None
+
+    def output_tokens(self, sae_id: str, latent_id: int, limit: int = 8) -> list[OutputToken]:
+        """Words it promotes and suppresses most, strongest first."""
+        sql = """SELECT side, token, logit FROM output_tokens
+                 WHERE sae_id = ? AND latent_id = ? AND rank <= ? ORDER BY side, rank"""
+        return [OutputToken(**r) for r in self._rows(sql, [sae_id, latent_id, limit])]
+
+    def neighbours(self, sae_id: str, latent_id: int, limit: int = 8) -> list[Neighbour]:
+        """Similar latents, those of the same SAE first."""
+        sql = """
+            SELECT n.neighbour_sae_id AS sae_id, n.neighbour_id AS latent_id, coalesce(c.name, '') AS name,
+                   n.cosine, n.coactivation
+            FROM neighbours n LEFT JOIN concepts c
+                ON c.sae_id = n.neighbour_sae_id AND c.latent_id = n.neighbour_id AND c.method = 'ard'
+            WHERE n.sae_id = ? AND n.latent_id = ?
+            ORDER BY (n.neighbour_sae_id <> n.sae_id), n.neighbour_sae_id, n.rank LIMIT ?"""
+        return [Neighbour(**r) for r in self._rows(sql, [sae_id, latent_id, limit])]
+
+    def named(self, sae_id: str, latent_ids: list[int]) -> list[Named]:
+        """Name and largest activation of each latent that exists, in the order asked; a nameless one is `latent N`."""
+        sql = f"""
+            SELECT l.latent_id, coalesce(c.name, 'latent ' || l.latent_id) AS name, l.max_activation, l.density,
+                   c.monosemanticity
+            {_NAMED} WHERE l.sae_id = ? AND list_contains(?::INT[], l.latent_id)"""
+        found = {r["latent_id"]: Named(**r) for r in self._rows(sql, [sae_id, latent_ids])}
+        return [found[i] for i in latent_ids if i in found]
+
+    def suggest(self, sae_id: str, words: str, limit: int) -> list[Named]:
+        """Latents that fire, whose name or description holds every word, or of that number; best named first."""
+        where, params = ["l.sae_id = ?", "l.max_activation > 0"], [sae_id]
+        for word in words.lower().split():
+            text = "lower(coalesce(c.name || ' ' || c.description, ''))"
+            where.append(f"(contains({text}, ?) OR CAST(l.latent_id AS VARCHAR) = ?)")
+            params += [word, word]
+        sql = f"""
+            SELECT l.latent_id, coalesce(c.name, 'latent ' || l.latent_id) AS name, l.max_activation, l.density,
+                   c.monosemanticity
+            {_NAMED} WHERE {" AND ".join(where)}
+            ORDER BY c.rank NULLS LAST, l.latent_id LIMIT ?"""
+        return [Named(**r) for r in self._rows(sql, [*params, limit])]
+
+
+_NAMED = """FROM latents l LEFT JOIN concepts c
+                ON c.sae_id = l.sae_id AND c.latent_id = l.latent_id AND c.method = 'ard'"""

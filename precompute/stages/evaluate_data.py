@@ -1,0 +1,226 @@
+"""What `evaluate` measures: named concepts of every method, their clip scores, and the clips with their classes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+
+from ard.naming import NO_NAME
+from ard.rank import representatives
+from ard.sae import TopKSAE
+from ard.scores import clip_scores, monosemanticity_many
+from ard.train import TrainConfig, initial_sae
+from precompute.config import Config
+from precompute.shards import Shards
+from precompute.stages.base import TRAIN, Context
+from precompute.stages.names import Evidence, most_clips
+from precompute.stages.scores_io import POLY, RANDOM, Probe, probe, probe_raw
+
+CENTRE_CLIPS = 1000
+"""Training clips behind the centre of an untrained SAE."""
+
+
+class Labelled(NamedTuple):
+    """Usable clips in the order of their ids, with the classes that they carry."""
+
+    clip_ids: list[str]
+    recordings: np.ndarray
+    classes: list[str]
+    carried: np.ndarray
+    """Bool [clips, classes]."""
+    train: np.ndarray
+    """Indices of the probing clips."""
+    probing: np.ndarray
+    """Those of them that carry a class: what chooses latents and labels."""
+    held_out: np.ndarray
+    """Indices of all other clips that carry a class."""
+    choose: np.ndarray
+    """Those of them that choose τ."""
+    test: np.ndarray
+    """Those of them that the reading `clip` measures."""
+
+
+class NamedConcepts(NamedTuple):
+    """The named concepts of one SAE (or the raw dimensions of x), method and seed."""
+
+    sae_id: str
+    method: str
+    seed: int
+    control: str
+    latent_ids: np.ndarray
+    names: list[str]
+    """One a concept; where the captions share nothing it is no name."""
+    m: np.ndarray
+    """Monosemanticity of each."""
+    first: bool
+    """The method's first seed: its controls are measured too."""
+
+    @property
+    def distinct(self) -> list[str]:
+        """Distinct names, sorted; without the one that says that there is none."""
+        return sorted(set(self.names) - {NO_NAME})
+
+
+def labelled(ctx: Context) -> Labelled:
+    """The clips with their classes, and which of them choose τ and which are measured."""
+    clips = ctx.ok_clips()
+    labels = clips["labels"].to_pylist()
+    classes = sorted({label for row in labels for label in row})
+    column = {label: i for i, label in enumerate(classes)}
+    carried = np.zeros((clips.num_rows, len(classes)), dtype=bool)
+    for row, found in enumerate(labels):
+        carried[row, [column[label] for label in found]] = True
+    split = np.array(clips["split"].to_pylist(), dtype=object)
+    recordings = np.array(clips["recording_id"].to_pylist(), dtype=object)
+    held_out = ((split != TRAIN) & carried.any(1)).nonzero()[0]
+    choose, test = _choose_and_test(ctx.config, split, recordings, held_out)
+    train = (split == TRAIN).nonzero()[0]
+    probing = train[carried[train].any(1)]
+    return Labelled(clips["clip_id"].to_pylist(), recordings, classes, carried, train, probing, held_out, choose, test)
+
+
+def _choose_and_test(
+    config: Config, split: np.ndarray, recordings: np.ndarray, held_out: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The two named splits; where one is missing, the rest of the held-out clips; where both are, halves of them."""
+    choose, test = (held_out[split[held_out] == name] for name in (config.evaluate.choose_on, config.evaluate.test_on))
+    if not len(choose) and not len(test):
+        order = sorted(
+            set(recordings[held_out]), key=lambda r: hashlib.blake2b(f"{config.seed}\0{r}".encode()).digest()
+        )
+        first = set(order[: len(order) // 2])
+        in_first = np.array([r in first for r in recordings[held_out]], dtype=bool)
+        return held_out[in_first], held_out[~in_first]
+    rest = np.setdiff1d(held_out, np.concatenate([choose, test]))
+    return (choose if len(choose) else rest), (test if len(test) else rest)
+
+
+def named_concepts(ctx: Context) -> list[NamedConcepts]:
+    """Every SAE and method with its concepts; `random` once a seed, the later seeds named here."""
+    columns = ["sae_id", "method", "latent_id", "name", "monosemanticity"]
+    concepts = ctx.run.read("concepts").select(columns).to_pandas()
+    found = []
+    for (sae_id, method), rows in concepts.groupby(["sae_id", "method"], sort=True):
+        ids = rows["latent_id"].to_numpy()
+        m = rows["monosemanticity"].to_numpy(dtype=np.float64)
+        found.append(NamedConcepts(sae_id, method, ctx.config.seed, "none", ids, rows["name"].tolist(), m, True))
+    drawn = [c for c in found if c.method == RANDOM]
+    if not drawn:
+        return found
+    evidence = Evidence.read(ctx)
+    return found + [more for c in drawn for more in _more_seeds(ctx, c, evidence)]
+
+
+def _more_seeds(ctx: Context, first: NamedConcepts, evidence: Evidence) -> Iterator[NamedConcepts]:
+    """The other draws of `random` for the latents of the first one."""
+    one = (pc.field("sae_id") == first.sae_id) & (pc.field("method") == RANDOM)
+    scores = ctx.run.read("monosemanticity").filter(one)
+    clips = ctx.run.read("representatives").filter(one)
+    for seed in sorted(set(scores["seed"].to_pylist()) - {first.seed}):
+        rows = scores.filter(pc.field("seed") == seed)
+        m = dict(zip(rows["latent_id"].to_pylist(), rows["score"].to_pylist(), strict=True))
+        most = most_clips(clips.filter(pc.field("seed") == seed))
+        ids = np.array([i for i in first.latent_ids.tolist() if i in m])
+        named = evidence.names([most[first.sae_id, RANDOM, i] for i in ids.tolist()])
+        names = [n.name if n is not None else NO_NAME for n in named]
+        yield first._replace(
+            seed=seed, latent_ids=ids, names=names, m=np.array([m[i] for i in ids.tolist()]), first=False
+        )
+
+
+class Scores:
+    """Clip scores [clips, latents] over all usable clips, one SAE and method kept at a time."""
+
+    def __init__(self, ctx: Context):
+        self._ctx = ctx
+        self._probe: Probe | None = None
+        self._kept: tuple[tuple[str, str], np.ndarray] | None = None
+
+    def of(self, concepts: NamedConcepts) -> np.ndarray:
+        """All latents' scores by the concepts' own method; `random` scores a clip as `ard` does."""
+        method = "ard" if concepts.method == RANDOM else concepts.method
+        key = concepts.sae_id, method
+        if self._kept is None or self._kept[0] != key:
+            if self._probe is None or self._probe.sae_id != concepts.sae_id:
+                raw = method == POLY
+                hookpoint = concepts.sae_id.removesuffix("/raw")
+                self._probe = probe_raw(self._ctx, hookpoint, None) if raw else probe(self._ctx, concepts.sae_id, None)
+            self._kept = key, self._probe.scores(method)
+        return self._kept[1]
+
+
+class Untrained(NamedTuple):
+    """The control `untrained_sae`: its named concepts, and all its latents' scores [clips, latents]."""
+
+    concepts: NamedConcepts
+    scores: np.ndarray
+
+
+@torch.no_grad()
+def untrained(ctx: Context, clips: Labelled) -> Untrained | None:
+    """The default SAE before its first training step, ranked, scored and named as the trained one is.
+
+    None where no latent of it can be named.
+    """
+    sae_id = ctx.sae_ids()[0]
+    trained = TopKSAE.load(ctx.run.sae_dir(sae_id)).cfg
+    shards = Shards(ctx.run, trained.hookpoint)
+    some = [clips.clip_ids[i] for i in clips.train[:CENTRE_CLIPS]]
+    sae = initial_sae(shards.gather(some, "audio").float(), replace(trained), TrainConfig())
+    progress: Iterable[str] = ctx.progress(clips.clip_ids)
+    r = np.stack([clip_scores(sae.encode(shards.audio(c))).representativeness.numpy() for c in progress])
+    ids = [clips.clip_ids[i] for i in clips.train]
+    ranked = representatives(
+        r[clips.train],
+        ids,
+        recording_ids=clips.recordings[clips.train].tolist(),
+        hookpoint=trained.hookpoint,
+        p=ctx.config.rank.p,
+        seed=ctx.config.seed,
+    )
+    m = monosemanticity_many(_vectors(ctx, ids), ranked.most, ranked.least).score
+    top = np.argsort(-np.nan_to_num(m, nan=-np.inf), kind="stable")[: ctx.config.names.top]
+    top = top[np.isfinite(m[top])]
+    named = Evidence.read(ctx).names([[ids[i] for i in ranked.most[k]] for k in top.tolist()])
+    kept = [(k, n.name) for k, n in zip(top.tolist(), named, strict=True) if n is not None]
+    if not kept:
+        return None
+    latent_ids = np.array([k for k, _ in kept])
+    names = [name for _, name in kept]
+    seed = ctx.config.seed
+    return Untrained(NamedConcepts(sae_id, "ard", seed, "untrained_sae", latent_ids, names, m[latent_ids], False), r)
+
+
+def _vectors(ctx: Context, clip_ids: list[str]) -> np.ndarray:
+    """CLAP embeddings of these clips."""
+    stored = ctx.run.read("embeddings")
+    place = pc.index_in(pa.array(clip_ids), value_set=stored["clip_id"]).to_numpy()
+    return np.array(stored["vector"].take(pa.array(place)).to_pylist(), dtype=np.float32)
+
+
+def class_texts(ctx: Context, classes: list[str]) -> list[str]:
+    """What CLAP reads for each class, lower case as names are: the label's words, or the demo world's own phrase."""
+    readable: Callable[[str], str] = _demo_text if ctx.config.data.source == "soundscape" else _plain_text
+    return [readable(label).lower() for label in classes]
+
+
+def _plain_text(label: str) -> str:
+    return " ".join(label.replace("_", " ").split()) or label
+
+
+def _demo_text(label: str) -> str:
+    from precompute.soundscape.grammar import PERSON
+    from precompute.soundscape.grammar import label as event_label
+
+    kind, colon, value = label.partition(":")
+    if not colon:
+        return event_label(label)
+    phrases = {"gender": "{} speaks", "emotion": "{} voice", "language": "speaks {}"}
+    return phrases[kind].format(PERSON.get(value, value))

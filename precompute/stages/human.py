@@ -1,0 +1,50 @@
+"""Stage `human`: the summary of the listening study (Table 2), from what the app has published."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ard import human, tables
+from precompute.stages.base import Context
+
+
+def run(ctx: Context) -> None:
+    """Write table `human`; it has no rows while nobody has rated anything."""
+    ratings = ctx.run.read("ratings") if ctx.run.has("ratings") else tables.empty("ratings")
+    summary = human.summarise(_named(ctx, ratings), lambda texts: _embed(ctx, texts), ctx.config.seed)
+    ctx.out.write("human", summary)
+    if not summary.num_rows:
+        ctx.say("nobody has rated anything yet; open the app and send people its page /rate")
+    for row in summary.to_pylist():
+        ctx.say(f"{row['method']}: {row['ratings']} ratings by {row['raters']} people, {_figure(row)}")
+
+
+def _embed(ctx: Context, texts: Sequence[str]) -> np.ndarray:
+    """CLAP embedding of each text; a text that comes often is embedded once."""
+    once = sorted(set(texts))
+    place = {text: i for i, text in enumerate(once)}
+    return ctx.models.clap.embed_text(once).numpy()[[place[text] for text in texts]]
+
+
+def _named(ctx: Context, ratings: pa.Table) -> pa.Table:
+    """The ratings with the shown name; where it is not stored, with the concept's name of today."""
+    if not ratings.num_rows or not ratings["name"].null_count:
+        return ratings
+    key = ("sae_id", "method", "latent_id")
+    concepts = ctx.run.read("concepts", [*key, "name"]).to_pylist()
+    names: dict[tuple[Any, ...], str] = {tuple(c[k] for k in key): c["name"] for c in concepts}
+    rows = ratings.to_pylist()
+    shown = [r["name"] if r["name"] or r["catch"] else names.get(tuple(r[k] for k in key)) for r in rows]
+    return ratings.set_column(ratings.column_names.index("name"), "name", pa.array(shown, pa.string()))
+
+
+def _figure(row: dict[str, Any]) -> str:
+    if row["rating_mean"] is None:
+        return "none of them a first showing under the true name"
+    spread = "" if row["rating_std"] is None else f" ± {row['rating_std']:.2f}"
+    alpha = "not defined" if row["alpha"] is None else f"{row['alpha']:.2f}"
+    return f"mean {row['rating_mean']:.2f}{spread}, α {alpha}"
