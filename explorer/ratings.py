@@ -118,7 +118,8 @@ class Ratings:
             ).fetchall()
         if head is None:
             return None
-        return Study(study_id, *head, tuple(_item(row) for row in rows))
+        seed, repeats, note = head
+        return Study(study_id, seed, repeats, note, tuple(_item(row) for row in rows))
 
     def begin(self, study: Study, token: str) -> None:
         """Fix the rater's order; beginning again changes nothing."""
@@ -259,8 +260,9 @@ class Ratings:
 
 
 def _item(row: tuple[Any, ...]) -> Item:
-    *head, audio, durations = row
-    return Item(*head, tuple(StudyClip(a, d) for a, d in zip(audio, durations, strict=True)))
+    item_id, method, sae_id, latent_id, name, catch, audio, durations = row
+    clips = tuple(StudyClip(a, d) for a, d in zip(audio, durations, strict=True))
+    return Item(item_id, method, sae_id, latent_id, name, catch, clips)
 
 
 def _first_line(error: Exception) -> str:

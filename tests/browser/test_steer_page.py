@@ -111,10 +111,9 @@ def test_an_error_of_the_model_is_one_sentence(page: Page, served: Served) -> No
     expect(page.locator("#answers")).to_contain_text("The question cannot be used. Nothing was changed")
 
 
-def test_ones_own_sound_is_used_and_a_text_file_refused(page: Page, served: Served, tmp_path: Path) -> None:
-    own, text = tmp_path / "own.wav", tmp_path / "text.wav"
+def test_ones_own_sound_takes_the_place_of_the_clip(page: Page, served: Served, tmp_path: Path) -> None:
+    own = tmp_path / "own.wav"
     soundfile.write(own, 0.1 * np.sin(np.arange(16_000) / 5), 16_000)
-    text.write_text("no sound", encoding="utf-8")
     open_steer(page, served, "?clip=clip-002&clamp=7:4")
     page.get_by_role("button", name="Or your own sound").click()
     page.locator("#steer-upload input[type=file]").set_input_files(own)

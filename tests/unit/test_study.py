@@ -94,7 +94,7 @@ def test_a_small_run_keeps_the_shares(tmp_path: Path) -> None:
 
 def test_one_concept_is_no_catch_item(tmp_path: Path) -> None:
     study = select(Queries(make_study_run(tmp_path / "run", concepts=1, poly=0)), Plan(catch_share=0.5, repeat_share=0))
-    assert [(i.name, i.catch) for i in study.items] == [(made.name_of(0), False)]
+    assert [(i.latent_id, i.catch) for i in study.items] == [(0, False)]
 
 
 def test_a_concept_whose_clips_have_no_audio_is_not_drawn(tmp_path: Path) -> None:
