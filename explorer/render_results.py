@@ -75,7 +75,7 @@ def _with_spread(name: str) -> Cell:
 
 def _method(r: Row) -> str:
     control = CONTROLS[r.get("control") or "none"]
-    return escape(METHOD_NAMES.get(r["method"], r["method"])) + (
+    return escape(METHOD_NAMES.get(r["method"]) or r["method"]) + (
         f"<br><small>{escape(control)}</small>" if control else ""
     )
 

@@ -134,7 +134,7 @@ def test_a_click_on_a_head_sorts_and_lands_in_the_address(page: Page, served: Se
     expect(page.locator(ROWS).first).to_have_attribute("data-latent", "59")
     page.locator("#concepts th button", has_text="density").click()
     expect(page.locator(ROWS).first).to_have_attribute("data-latent", "0")
-    page.wait_for_url("**sort=density&rev=1**")
+    page.wait_for_url("**sort=density**rev=1**")
     page.locator("#concepts th button", has_text="AUROC").click()
     expect(page.locator(ROWS).first).to_have_attribute("data-latent", "11")
 
