@@ -107,7 +107,7 @@ def interpretability(rows: list[Row], run: Path) -> str:
     for reading, (title, words) in _READINGS.items():
         mine = [r for r in rows if r["reading"] == reading]
         main, more = [r for r in mine if r["n"] is None], [r for r in mine if r["n"] is not None]
-        gamma = f" γ = {mine[0]['gamma']:.2f}." if mine else ""
+        gamma = f" γ = {figure(mine[0]['gamma'])}." if mine else ""
         body = _table(_interpretability_columns(with_n=False), main or mine)
         if main and more:
             body += (

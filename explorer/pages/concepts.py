@@ -48,7 +48,7 @@ class ConceptsPage:
         """Lay out the page and connect its events."""
         self.state = gr.State(ViewState())
         self.address = gr.Textbox(visible=False)
-        self.header = gr.HTML(header(self.queries, "Concepts", ""))
+        self.header = gr.HTML(header(self.queries, "Concepts", self.queries.default_sae()))
         with gr.Row(elem_id="layout"):
             with gr.Column(elem_id="list"):
                 self._list()

@@ -29,7 +29,7 @@ class ListenPage:
     def build(self, blocks: gr.Blocks) -> None:
         """Lay out the page and connect its events."""
         self.state, self.address = gr.State(ListenState()), gr.Textbox(visible=False)
-        self.header = gr.HTML(header(self.queries, "Listen", ""))
+        self.header = gr.HTML(header(self.queries, "Listen", self.queries.default_sae()))
         with gr.Row(elem_classes="two listen"):
             with gr.Column():
                 gr.HTML("<h2>Listen</h2><p class='note'>Any sound: which concepts fire in it, and when.</p>")

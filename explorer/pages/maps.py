@@ -32,7 +32,7 @@ class MapsPage:
     def build(self, blocks: gr.Blocks) -> None:
         """Lay out the page and connect its events."""
         self.state, self.address = gr.State(MapState()), gr.Textbox(visible=False)
-        self.header = gr.HTML(header(self.queries, "Maps", ""))
+        self.header = gr.HTML(header(self.queries, "Maps", self.queries.default_sae()))
         with gr.Row(elem_id="map-tools"):
             self.search = gr.Textbox(
                 label="Filter both maps", placeholder="words; what does not fit turns grey", elem_id="map-search"

@@ -19,7 +19,7 @@ class ResultsPage:
 
     def build(self, blocks: gr.Blocks) -> None:
         """Lay out the page."""
-        self.header = gr.HTML(header(self.queries, "Results", ""))
+        self.header = gr.HTML(header(self.queries, "Results", self.queries.default_sae()))
         self.body = gr.HTML(elem_id="results")
         blocks.load(self.open, None, [self.header, self.body], **QUIET)
 

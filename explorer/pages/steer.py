@@ -67,7 +67,7 @@ class SteerPage:
     def build(self, blocks: gr.Blocks) -> None:
         """Lay out the page and connect its events."""
         self.state, self.address = gr.State(SteerState()), gr.Textbox(visible=False)
-        self.header = gr.HTML(header(self.queries, "Steer", ""))
+        self.header = gr.HTML(header(self.queries, "Steer", self.queries.default_sae()))
         with gr.Row(elem_id="steer-page", elem_classes="two"):
             with gr.Column(elem_id="steer-inputs"):
                 self._inputs()
