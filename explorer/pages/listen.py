@@ -70,7 +70,7 @@ class ListenPage:
             trigger(self.listen, [self.state, self.own], shown, **MODEL, **QUIET)
             for trigger in (self.go.click, self.own.upload, self.own.stop_recording)
         ]
-        self.stop.click(self.stopped, None, shown, cancels=runs, **QUIET)
+        self.stop.click(None, None, None, cancels=runs, **QUIET).then(self.stopped, None, shown, **QUIET)
         self.timer.tick(lambda: model_status(self.live), None, [self.status, self.timer, self.go], **QUIET)
 
     # -- what the events show ------------------------------------------------------------------------------------

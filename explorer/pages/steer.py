@@ -138,7 +138,9 @@ class SteerPage:
             self.examples.select(self.take_example, state, [*self.filled, self.own], **QUIET),
         ):
             asked.append(event.then(**address(self.address)).then(**run))
-        self.stop.click(self.stopped, None, [self.answer, self.go, self.stop], cancels=asked, **QUIET)
+        # First the end of the question, then the word for it: a late "listening" must not take its place.
+        ended = self.stop.click(None, None, None, cancels=asked, **QUIET)
+        ended.then(self.stopped, None, [self.answer, self.go, self.stop], **QUIET)
         self.timer.tick(lambda: model_status(self.live), None, [self.status, self.timer, self.go], **QUIET)
 
     # -- what the events show ------------------------------------------------------------------------------------
