@@ -73,14 +73,22 @@ def test_nothing_that_was_acknowledged_is_lost(original: Run, tmp_path: Path, fu
             else:
                 (described if kind == "described" else rated).add(int(position))
         ratings = Ratings(run)
-        check(ratings, heard, described, rated)
+        stored = check(ratings, heard, described, rated)
         ratings.close()
+        described, rated = stored  # what was stored and never acknowledged must stay as well
     assert rated, "the writer came as far as rating something"
 
 
-def check(ratings: Ratings, heard: set[tuple[int, int]], described: set[int], rated: set[int]) -> None:
-    """The store and the published table hold every acknowledged answer, at most one more, and nothing twice."""
-    published = {r["position"]: r for r in ratings.run.read("ratings").to_pylist()} if described else {}
+def check(
+    ratings: Ratings, heard: set[tuple[int, int]], described: set[int], rated: set[int]
+) -> tuple[set[int], set[int]]:
+    """The store and the published table hold every answer known before, at most one more, and nothing twice.
+
+    Returns the positions with a description and those with a rating.
+    """
+    published = (
+        {r["position"]: r for r in ratings.run.read("ratings").to_pylist()} if ratings.run.has("ratings") else {}
+    )
     assert described <= published.keys() <= described | {max(described, default=0) + 1}
     found = {p for p, r in published.items() if r["rating"] is not None}
     assert rated <= found <= rated | {max(rated, default=0) + 1}
@@ -95,6 +103,7 @@ def check(ratings: Ratings, heard: set[tuple[int, int]], described: set[int], ra
     assert standing.trial.position == len(found) + 1, "it goes on at the first item without a rating"
     assert standing.trial.heard >= {clip for position, clip in heard if position == standing.trial.position}
     assert {r["rater"] for r in published.values()} <= {rater_id(study, TOKEN)}
+    return set(published), found
 
 
 def test_a_kill_between_commit_and_publication_is_mended_on_opening(original: Run, tmp_path: Path) -> None:
