@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ard import tables
+from ard.embedded import embedded, with_answers
 from ard.sinks import find_sinks
 from precompute.shards import write_shard
 from precompute.stages.base import Context, StageError, batched
@@ -64,8 +65,9 @@ def _batch(ctx: Context, clips: list[dict[str, Any]]) -> Any:
     lm, part = ctx.models.audio_lm, ctx.config.activations
     audios = ctx.load_audio(c["audio"] for c in clips)
     questions = [c["question"] for c in clips]
-    answers = lm.generate(lm.prepare(audios, questions), max_new_tokens=part.max_new_tokens)
-    inputs = lm.prepare(audios, questions, answers)
+    asked = embedded(lm, lm.prepare(audios, questions))
+    answers = lm.generate(asked, max_new_tokens=part.max_new_tokens)
+    inputs = with_answers(lm, asked, answers)
     x = {layer: value.cpu() for layer, value in lm.activations(inputs, ctx.config.layers).items()}
     audio, text = inputs.audio.cpu(), inputs.text.cpu()
     sinks = {layer: find_sinks(value, audio | text) for layer, value in x.items()}
