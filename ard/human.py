@@ -1,8 +1,8 @@
 """The human study (Table 2 of AR&D, arXiv 2602.22253): ratings of names, and how alike name and description are.
 
 Paper: raters hear H, describe it, then rate the automatic name 0–5; reported are mean ± standard deviation and the
-CLAP cosine of name and description. Ours: agreement (Krippendorff's α, ordinal, with an interval), catch trials (a
-shuffled name) and repeated items; both are left out of the means. BERTScore is not computed yet: its columns are empty.
+CLAP cosine and BERTScore of name and description. Ours: agreement (Krippendorff's α, ordinal, with an interval), catch
+trials (a shuffled name) and repeated items; both are left out of the means.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import krippendorff
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
@@ -22,6 +23,7 @@ BOOTSTRAP = 1000
 METHODS = ("ard", "poly")
 
 Embed = Callable[[Sequence[str]], Float[np.ndarray, "texts d"]]
+Compare = Callable[[Sequence[str], Sequence[str]], Float[np.ndarray, " pairs"]]
 
 
 class HumanError(ValueError):
@@ -39,6 +41,7 @@ class Alpha(NamedTuple):
 def ordinal_alpha(ratings: Float[np.ndarray, "raters items"]) -> float | None:
     """Krippendorff's α for ordinal data, NaN where a rater did not rate an item.
 
+    Computed by the package krippendorff, which takes the ranks of the values as their distances:
     α = 1 − D_o / D_e = 1 − (n − 1) Σ_c Σ_k o_ck δ²_ck / Σ_c Σ_k n_c n_k δ²_ck, with the coincidences
     o_ck = Σ_items (pairs of ratings c and k by different raters) / (m_u − 1), n_c = Σ_k o_ck, n = Σ_c n_c, and the
     ordinal distance δ_ck = Σ_{g=c..k} n_g − (n_c + n_k)/2 (K. Krippendorff, "Computing Krippendorff's
@@ -58,17 +61,10 @@ def ordinal_alpha(ratings: Float[np.ndarray, "raters items"]) -> float | None:
 
 def _alpha(counts: Float[np.ndarray, "items values"]) -> float | None:
     """α from how often each value was given to each item; values in ascending order."""
-    raters = counts.sum(1)
-    paired, m = counts[raters > 1], raters[raters > 1]
-    pairs = paired[:, :, None] * paired[:, None, :] - paired[:, :, None] * np.eye(counts.shape[1])
-    coincidences = (pairs / (m - 1)[:, None, None]).sum(0)
-    n_c = coincidences.sum(1)
-    cumulative = np.cumsum(n_c) - n_c / 2  # Σ up to a value, half of its own
-    distance = (cumulative[:, None] - cumulative[None, :]) ** 2
-    expected = float((np.outer(n_c, n_c) * distance).sum())
-    if expected == 0:
+    pairable = counts[counts.sum(1) > 1]
+    if (pairable.sum(0) > 0).sum() < 2:
         return None
-    return 1 - (float(n_c.sum()) - 1) * float((coincidences * distance).sum()) / expected
+    return float(krippendorff.alpha(value_counts=pairable, level_of_measurement="ordinal"))
 
 
 def alpha_interval(ratings: Float[np.ndarray, "raters items"], seed: int = 0, resamples: int = BOOTSTRAP) -> Alpha:
@@ -89,7 +85,7 @@ def alpha_interval(ratings: Float[np.ndarray, "raters items"], seed: int = 0, re
     return Alpha(alpha, None if low is None else float(low), None if high is None else float(high))
 
 
-def summarise(ratings: pa.Table, embed: Embed, seed: int = 0) -> pa.Table:
+def summarise(ratings: pa.Table, embed: Embed, compare: Compare, seed: int = 0) -> pa.Table:
     """Table `human` from table `ratings` (whose column `name` is filled), one row a method that was rated.
 
     Mean and standard deviation (n − 1) run over judgements: first showings, true name, rating given. The cosines run
@@ -98,20 +94,28 @@ def summarise(ratings: pa.Table, embed: Embed, seed: int = 0) -> pa.Table:
     Args:
         ratings: table `ratings`.
         embed: unit-length embeddings of texts (CLAP).
+        compare: similarity of each text and its reference (BERTScore's F1).
         seed: of the bootstrap.
     """
     rows = [r for r in ratings.to_pylist() if r["rating"] is not None]
-    out = [_summary(m, [r for r in rows if r["method"] == m], embed, seed) for m in METHODS]
+    out = [_summary(m, [r for r in rows if r["method"] == m], embed, compare, seed) for m in METHODS]
     return tables.from_rows("human", [row for row in out if row is not None])
 
 
-def _summary(method: str, rows: list[dict[str, Any]], embed: Embed, seed: int) -> dict[str, Any] | None:
+def _summary(
+    method: str, rows: list[dict[str, Any]], embed: Embed, compare: Compare, seed: int
+) -> dict[str, Any] | None:
     if not rows:
         return None
     first = [r for r in rows if not r["catch"] and not r["repeat"]]
     catches = [r["rating"] <= CATCH_PASS for r in rows if r["catch"]]
     differences = _repeat_differences(rows)
-    ratings, cosines = np.array([r["rating"] for r in first], dtype=np.float64), _cosines(first, embed)
+    ratings = np.array([r["rating"] for r in first], dtype=np.float64)
+    names, descriptions = _worded(first)
+    cosines, scores = np.zeros(0), np.zeros(0)
+    if names:
+        e_names, e_descriptions = (np.asarray(embed(texts), dtype=np.float64) for texts in (names, descriptions))
+        cosines, scores = (e_names * e_descriptions).sum(1), compare(names, descriptions)
     agreement = alpha_interval(rating_table(first), seed)
     return {
         "method": method,
@@ -121,8 +125,8 @@ def _summary(method: str, rows: list[dict[str, Any]], embed: Embed, seed: int) -
         "rating_std": _std(ratings),
         "clap_cosine_mean": _mean(cosines),
         "clap_cosine_std": _std(cosines),
-        "bertscore_mean": None,
-        "bertscore_std": None,
+        "bertscore_mean": _mean(scores),
+        "bertscore_std": _std(scores),
         "alpha": agreement.alpha,
         "alpha_low": agreement.low,
         "alpha_high": agreement.high,
@@ -153,15 +157,11 @@ def _repeat_differences(rows: list[dict[str, Any]]) -> list[int]:
     return [abs(both[True] - both[False]) for both in seen.values() if len(both) == 2]
 
 
-def _cosines(rows: list[dict[str, Any]], embed: Embed) -> Float[np.ndarray, " judgements"]:
-    """Cosine of the shown name and the rater's description, where there are both."""
-    pairs = [
-        (r["name"], r["description"]) for r in rows if (r["name"] or "").strip() and (r["description"] or "").strip()
-    ]
-    if not pairs:
-        return np.zeros(0)
-    names, descriptions = (np.asarray(embed(texts), dtype=np.float64) for texts in zip(*pairs, strict=True))
-    return (names * descriptions).sum(1)
+def _worded(rows: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
+    """Shown names and the raters' descriptions, where there are both."""
+    both = [(r["name"].strip(), r["description"].strip()) for r in rows if r["name"] and r["description"]]
+    both = [pair for pair in both if all(pair)]
+    return [name for name, _ in both], [description for _, description in both]
 
 
 def _item(row: dict[str, Any]) -> tuple[str, str]:

@@ -21,7 +21,7 @@ def import_gradio() -> ModuleType:
             raise OSError(f"The source of {thing.__qualname__} is not needed to run it.")
         return found(thing)
 
-    inspect.getfile = getfile
+    inspect.getfile = getfile  # type: ignore[assignment]
     try:
         return import_module("gradio")
     finally:

@@ -18,6 +18,7 @@ from precompute.config_evaluation import (
     FORBID,
     AblationConfig,
     EvaluateConfig,
+    HumanConfig,
     MapConfig,
     NotNegative,
     SteeringConfig,
@@ -63,6 +64,7 @@ class Config:
     evaluate: EvaluateConfig = EvaluateConfig()
     steering: SteeringConfig = SteeringConfig()
     ablation: AblationConfig = AblationConfig()
+    human: HumanConfig = HumanConfig()
 
     @property
     def layers(self) -> tuple[int, ...]:

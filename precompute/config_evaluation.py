@@ -136,3 +136,15 @@ class AblationConfig:
     """Training steps of each; 0: those of `train`. The run's own SAE is taken where all of these agree with it."""
     top: Positive = 100
     """Latents of the highest m over which `ms_top` averages."""
+
+
+@dataclasses.dataclass(frozen=True)
+class HumanConfig:
+    """Listening study (Table 2)."""
+
+    __pydantic_config__ = FORBID
+
+    bertscore: str = ""
+    """Language model of BERTScore: a folder or a hub id; empty: the small sentence encoder of the extra `demo`."""
+    bertscore_layer: NotNegative = 0
+    """Layer whose states stand for the tokens, from 1; 0: the last."""

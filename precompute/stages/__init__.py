@@ -178,10 +178,10 @@ _DECLARED = (
     ),
     _stage(
         "human",
-        version=1,
+        version=2,
         needs=("names",),
         published=("ratings",),
-        uses=lambda config: {"seed": config.seed},
+        uses=lambda config: {"human": asdict(config.human), "seed": config.seed},
         models=("clap",),
         tables=("human",),
     ),

@@ -9,13 +9,16 @@ import numpy as np
 import pyarrow as pa
 
 from ard import human, tables
+from ard.bertscore import BertScore
 from precompute.stages.base import Context
 
 
 def run(ctx: Context) -> None:
     """Write table `human`; it has no rows while nobody has rated anything."""
     ratings = ctx.run.read("ratings") if ctx.run.has("ratings") else tables.empty("ratings")
-    summary = human.summarise(_named(ctx, ratings), lambda texts: _embed(ctx, texts), ctx.config.seed)
+    summary = human.summarise(
+        _named(ctx, ratings), lambda texts: _embed(ctx, texts), lambda *texts: _compare(ctx, *texts), ctx.config.seed
+    )
     ctx.out.write("human", summary)
     if not summary.num_rows:
         ctx.say("nobody has rated anything yet; open the app and send people its page /rate")
@@ -28,6 +31,14 @@ def _embed(ctx: Context, texts: Sequence[str]) -> np.ndarray:
     once = sorted(set(texts))
     place = {text: i for i, text in enumerate(once)}
     return ctx.models.clap.embed_text(once).numpy()[[place[text] for text in texts]]
+
+
+def _compare(ctx: Context, names: Sequence[str], descriptions: Sequence[str]) -> np.ndarray:
+    """BERTScore's F1 of each name and the description that a listener gave."""
+    part = ctx.config.human
+    score = BertScore(part.bertscore, part.bertscore_layer, ctx.models.device)
+    ctx.say(f"BERTScore by {score.name}")
+    return score.f1(names, descriptions)
 
 
 def _named(ctx: Context, ratings: pa.Table) -> pa.Table:

@@ -75,6 +75,10 @@ def embed(texts: Sequence[str]) -> np.ndarray:
     return np.array([{"east": [1, 0], "north": [0, 1], "north-east": [0.6, 0.8]}[t] for t in texts])
 
 
+def compare(texts: Sequence[str], references: Sequence[str]) -> np.ndarray:
+    return np.array([1.0 if text == reference else 0.5 for text, reference in zip(texts, references, strict=True)])
+
+
 def test_the_summary_by_hand() -> None:
     rows = [
         row("i", "ann", 4, description="north-east"),  # cosine .6
@@ -86,14 +90,14 @@ def test_the_summary_by_hand() -> None:
         row("k", "ben", None),  # described, not rated yet
         row("p", "ben", 0, method="poly"),
     ]
-    ard, poly = summarise(tables.from_rows("ratings", rows), embed).to_pylist()
+    ard, poly = summarise(tables.from_rows("ratings", rows), embed, compare).to_pylist()
     assert (ard["method"], ard["raters"], ard["items"], ard["ratings"]) == ("ard", 2, 2, 3)
     assert ard["rating_mean"] == pytest.approx(11 / 3)
     assert ard["rating_std"] == pytest.approx(np.std([4, 2, 5], ddof=1))
     assert ard["clap_cosine_mean"] == pytest.approx(1.6 / 3)
     assert (ard["catches"], ard["catch_pass_rate"]) == (2, 0.5)
     assert (ard["repeats"], ard["repeat_difference"]) == (1, 2.0)
-    assert ard["bertscore_mean"] is None
+    assert ard["bertscore_mean"] == pytest.approx((0.5 + 1 + 0.5) / 3)
     expected = ordinal_alpha(np.array([[4, 2], [5, NAN]]))
     assert expected is not None
     assert ard["alpha"] == pytest.approx(expected)
@@ -101,12 +105,12 @@ def test_the_summary_by_hand() -> None:
 
 
 def test_no_ratings_give_no_rows_and_ask_no_model() -> None:
-    def never(texts: Sequence[str]) -> np.ndarray:
+    def never(*texts: Sequence[str]) -> np.ndarray:
         raise AssertionError(texts)
 
-    assert summarise(tables.empty("ratings"), never).num_rows == 0
+    assert summarise(tables.empty("ratings"), never, never).num_rows == 0
     only_catches = tables.from_rows("ratings", [row("c", "ann", 5, catch=True)])
-    (found,) = summarise(only_catches, never).to_pylist()
+    (found,) = summarise(only_catches, never, never).to_pylist()
     assert (found["items"], found["rating_mean"], found["catch_pass_rate"]) == (0, None, 0.0)
 
 
