@@ -68,11 +68,14 @@ class ResultQueries(Tables):
         return self._rows(sql, [])
 
     def label_summary(self) -> list[dict[str, Any]]:
-        """For each SAE, method and control: labels, how many one latent finds, and the purity of the best latents."""
+        """For each SAE, method and control: labels, how many a latent finds and how well in time, purity."""
         sql = """
-            SELECT sae_id, method, control, r.labels, r.found, r.auroc, p.pure, p.latents
-            FROM (SELECT sae_id, method, control, count(*) AS labels, sum((auroc_held_out >= 0.9)::INT) AS found,
+            SELECT sae_id, method, control, r.labels, r.found, r.auroc, t.iou, p.pure, p.latents
+            FROM (SELECT sae_id, method, control, count(DISTINCT label) AS labels,
+                         sum((auroc_held_out >= 0.9)::INT) / count(DISTINCT draw) AS found,
                          avg(auroc_held_out) AS auroc FROM recovery GROUP BY ALL) r
+            FULL JOIN (SELECT sae_id, method, control, avg(iou) AS iou FROM localisation GROUP BY ALL) t
+                USING (sae_id, method, control)
             FULL JOIN (SELECT sae_id, method, control, avg(pure) AS pure, count(*) AS latents
                        FROM purity GROUP BY ALL) p USING (sae_id, method, control)
             ORDER BY sae_id LIKE '%/raw', sae_id, method, control <> 'none', control"""

@@ -156,8 +156,9 @@ def labels(rows: list[Row], run: Path) -> str:
     """Whether single latents find the true labels, beside the controls."""
     words = (
         "Labels found: true labels that one latent, chosen on the probing clips, finds on held-out clips with an AUROC "
-        "of at least .9. Pure: of the latents with the highest m, the share whose most representative clips share a "
-        "label. The controls say what chance and an untrained SAE reach."
+        "of at least .9. IoU in time: how far that latent fires just while the label sounds, over the tokens of those "
+        "clips. Pure: of the latents with the highest m, the share whose most representative clips share a label. The "
+        "controls say what chance and an untrained SAE reach."
     )
     if not rows:
         return _section("Labels", words, _absent("evaluate", run), "labels")
@@ -166,6 +167,7 @@ def labels(rows: list[Row], run: Path) -> str:
         ("SAE", "", _sae),
         ("labels found", "n", lambda r: "–" if r["labels"] is None else f"{count(r['found'])} of {count(r['labels'])}"),
         ("mean AUROC", "n", lambda r: figure(r["auroc"])),
+        ("IoU in time", "n", lambda r: figure(r["iou"])),
         ("pure", "n", lambda r: share(r["pure"])),
         ("latents", "n", lambda r: count(r["latents"])),
     ]

@@ -15,12 +15,19 @@ GOOD = 0.9
 
 def labels(run: Run) -> Section:
     """How many labels a latent finds on held-out clips, and how pure the latents of highest m are."""
-    recovery, purity, detection = (rows_of(run, name) for name in ("recovery", "purity", "detection"))
+    names = ("recovery", "purity", "detection", "localisation")
+    recovery, purity, detection, times = (rows_of(run, name) for name in names)
     blocks: list[Grid | Plot] = [
         Grid(
             "For every label the latent that finds it best on the probing clips, measured on held-out clips",
             ("SAE", "method", "control", "labels", "median AUROC", f"AUROC ≥ {GOOD}"),
             _recovered(_groups(recovery, run)),
+            words=3,
+        ),
+        Grid(
+            "The same latents against the true times of their labels: tokens where z > 0, over clips with the label",
+            ("SAE", "method", "control", "labels", "mean IoU", "best", "worst"),
+            [(*k, *_iou(g)) for k, g in _groups(times, run).items()],
             words=3,
         ),
         Grid(
@@ -65,6 +72,15 @@ def _recovered(groups: dict[tuple[str, str, str], list[dict[str, Any]]]) -> list
         good = found if draws == 1 else number(sum(r["auroc_held_out"] >= GOOD for r in rows) / draws, 1)
         lines.append((*key, whole(labels_), median, good))
     return lines
+
+
+def _iou(rows: list[dict[str, Any]]) -> tuple[str, str, str, str]:
+    """Number of labels, mean IoU, and the labels with the highest and the lowest."""
+    found = sorted((r["iou"], r["label"]) for r in rows if r["iou"] is not None)
+    if not found:
+        return "0", number(None), "", ""
+    best, worst = (f"{label} {number(value)}" for value, label in (found[-1], found[0]))
+    return whole(len(found)), number(statistics.fmean(value for value, _ in found)), best, worst
 
 
 def _auroc(rows: list[dict[str, Any]], column: str) -> tuple[str, str, str]:

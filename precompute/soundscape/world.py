@@ -52,6 +52,12 @@ class EventTruth:
     language: str | None = None
     text: str | None = None
 
+    def labels(self) -> list[str]:
+        """Its key and, for speech, the `gender:`, `emotion:` and `language:` values."""
+        if self.key != SPEECH:
+            return [self.key]
+        return [self.key, f"gender:{self.gender}", f"emotion:{self.emotion}", f"language:{self.language}"]
+
 
 @dataclass(frozen=True)
 class ClipTruth:
@@ -66,12 +72,7 @@ class ClipTruth:
 
     def labels(self) -> list[str]:
         """True values of the clip: event keys and, for speech, `gender:`, `emotion:` and `language:` values."""
-        out: list[str] = []
-        for event in self.events:
-            out.append(event.key)
-            if event.key == SPEECH:
-                out += [f"gender:{event.gender}", f"emotion:{event.emotion}", f"language:{event.language}"]
-        return list(dict.fromkeys(out))
+        return list(dict.fromkeys(label for event in self.events for label in event.labels()))
 
 
 @dataclass(frozen=True)

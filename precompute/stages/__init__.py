@@ -151,14 +151,14 @@ _DECLARED = (
     ),
     _stage(
         "evaluate",
-        version=1,
+        version=2,
         needs=(
             *("clips", "activations", "sae", "latents", "representatives", "embeddings"),
             *("monosemanticity", "captions", "names"),
         ),
         uses=_evaluate,
         models=("clap",),
-        tables=("interpretability", "detection", "recovery", "purity"),
+        tables=("interpretability", "detection", "recovery", "purity", "localisation"),
     ),
     _stage(
         "steering",

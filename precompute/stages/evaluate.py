@@ -1,9 +1,9 @@
 """Stage `evaluate`: how well names and latents fit what is known of the clips.
 
 Tables: `interpretability` (Table 1 of the paper, in two readings), `detection` (every named concept of `ard`),
-`recovery` (every label) and `purity` (the most monosemantic latents). All need labels; see `ard/interpretability.py`
-and `ard/labels.py` for what is measured. Ours: everything that chooses (latents, labels, τ) sees other clips than
-those that are measured.
+`recovery` (every label), `localisation` (its true times) and `purity` (the most monosemantic latents). All need
+labels; see `ard/interpretability.py`, `ard/labels.py` and `ard/localisation.py` for what is measured. Ours: everything
+that chooses (latents, labels, τ) sees other clips than those that are measured.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from precompute.stages.base import Context
 from precompute.stages.evaluate_data import Labelled, Scores, class_texts, labelled, named_concepts, untrained
 from precompute.stages.evaluate_labels import detection_rows, purity_rows, recovery_rows
 from precompute.stages.evaluate_names import Bench, interpretability_rows
+from precompute.stages.evaluate_times import localisation_rows
 
-WRITTEN = ("interpretability", "detection", "recovery", "purity")
+WRITTEN = ("interpretability", "detection", "recovery", "purity", "localisation")
 
 
 def run(ctx: Context) -> None:
-    """Write the four tables; where clips have no labels or there is no concept they are empty, with a word why."""
+    """Write the tables; where clips have no labels or there is no concept they are empty, with a word why."""
     clips = labelled(ctx)
     found = named_concepts(ctx)
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in WRITTEN}
@@ -70,6 +71,7 @@ def _measure(ctx: Context, clips: Labelled, found: list[Any], rows: dict[str, li
     if extra is not None:
         rows["interpretability"] += interpretability_rows(bench, extra.concepts, extra.scores)
         rows["recovery"] += recovery_rows(ctx, clips, extra.concepts, extra.scores)
+    rows["localisation"] = localisation_rows(ctx, rows["recovery"])
     _summary(ctx, rows)
 
 

@@ -25,7 +25,7 @@ from precompute.stages.evaluate_data import labelled
 from tests.pipeline.test_run_small import copy, run, work  # noqa: F401 (fixtures)
 
 SEEDS = range(10)
-EVALUATED = ("interpretability", "detection", "recovery", "purity")
+EVALUATED = ("interpretability", "detection", "recovery", "purity", "localisation")
 
 
 def rows(run: Run, name: str, **where: Any) -> list[dict]:
@@ -245,7 +245,7 @@ def test_without_labels_the_tables_are_empty_and_it_says_why(
         ctx.quiet = False
         evaluate.run(ctx)
         out.publish()
-    assert [copy.read(name).num_rows for name in EVALUATED] == [0, 0, 0, 0]
+    assert [copy.read(name).num_rows for name in EVALUATED] == [0, 0, 0, 0, 0]
     assert "no clip has a label" in "".join(capsys.readouterr())
 
 

@@ -37,7 +37,7 @@ SETTINGS = (
     "ablation.steps=20",
     "stages_left_out=[]",
 )
-MAY_BE_EMPTY = ("steering", "steering_examples", "human")
+MAY_BE_EMPTY = ("localisation", "steering", "steering_examples", "human")
 """Steering needs a task, which clips without a question do not bring; nobody has rated."""
 
 
