@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,7 @@ from precompute.stages.base import Context
 def run(ctx: Context) -> None:
     """Write table `human`; it has no rows while nobody has rated anything."""
     ratings = ctx.run.read("ratings") if ctx.run.has("ratings") else tables.empty("ratings")
-    summary = human.summarise(
-        _named(ctx, ratings), lambda texts: _embed(ctx, texts), lambda *texts: _compare(ctx, *texts), ctx.config.seed
-    )
+    summary = human.summarise(_named(ctx, ratings), lambda texts: _embed(ctx, texts), _Compare(ctx), ctx.config.seed)
     ctx.out.write("human", summary)
     if not summary.num_rows:
         ctx.say("nobody has rated anything yet; open the app and send people its page /rate")
@@ -33,12 +32,21 @@ def _embed(ctx: Context, texts: Sequence[str]) -> np.ndarray:
     return ctx.models.clap.embed_text(once).numpy()[[place[text] for text in texts]]
 
 
-def _compare(ctx: Context, names: Sequence[str], descriptions: Sequence[str]) -> np.ndarray:
-    """BERTScore's F1 of each name and the description that a listener gave."""
-    part = ctx.config.human
-    score = BertScore(part.bertscore, part.bertscore_layer, ctx.models.device)
-    ctx.say(f"BERTScore by {score.name}")
-    return score.f1(names, descriptions)
+class _Compare:
+    """BERTScore's F1 of names and the descriptions that listeners gave; its model is loaded when first asked."""
+
+    def __init__(self, ctx: Context):
+        self._ctx = ctx
+
+    @cached_property
+    def _score(self) -> BertScore:
+        part = self._ctx.config.human
+        score = BertScore(part.bertscore, part.bertscore_layer, self._ctx.models.device)
+        self._ctx.say(f"BERTScore by {score.name}")
+        return score
+
+    def __call__(self, names: Sequence[str], descriptions: Sequence[str]) -> np.ndarray:
+        return self._score.f1(names, descriptions)
 
 
 def _named(ctx: Context, ratings: pa.Table) -> pa.Table:
