@@ -1,30 +1,59 @@
-"""Where the tokens an SAE is trained on come from: memory, disk, or the AudioLLM itself, behind one Protocol."""
+"""Where training tokens come from: a tensor in memory, or anything that hands out batches of activations."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Protocol
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
 class TokenSource(Protocol):
-    """Activations x [tokens, d_in] of one hookpoint, handed out in a random order that the seed alone decides.
-
-    One pass holds every token exactly once; passes follow each other, each in an order of its own, and a batch may
-    reach from one pass into the next, so every batch is full. Values come in a floating type, on the CPU.
-    """
+    """Activations x of one hookpoint, in batches whose order depends only on the seed."""
 
     tokens: int
-    """Tokens of one pass; a token that counts several times (`text_weight`) is counted as often."""
+    """Tokens in the set."""
     d_in: int
     """Width of x."""
 
     def batches(self, batch: int, steps: int, seed: int, skip: int = 0) -> Iterator[Float[Tensor, "batch d_in"]]:
-        """Batches number `skip` to `steps - 1` (from 0) of the order of `seed`: what a resumed training still needs."""
-        ...
+        """`steps` batches of exactly `batch` tokens, less the first `skip` of them (a run that goes on)."""
 
     def sample(self, n: int, seed: int) -> Float[Tensor, "n d_in"]:
-        """min(n, tokens) different tokens of a pass, drawn evenly: for the mean, the scale, or a first look."""
-        ...
+        """N tokens of the set, drawn by `seed`; all of them where the set has no more."""
+
+
+def token_batches(tokens: int, batch: int, steps: int, seed: int) -> Iterator[Int[Tensor, " batch"]]:
+    """`steps` index batches of exactly `batch` tokens: passes in random order, one after the other, nothing dropped."""
+    generator = torch.Generator().manual_seed(seed)
+    waiting = torch.empty(0, dtype=torch.long)
+    for _ in range(steps):
+        parts, have = [waiting], len(waiting)
+        while have < batch:
+            parts.append(torch.randperm(tokens, generator=generator))
+            have += tokens
+        joined = torch.cat(parts)
+        waiting = joined[batch:]
+        yield joined[:batch]
+
+
+class TensorSource:
+    """The rows of a tensor in CPU memory, in whole passes (`token_batches`)."""
+
+    def __init__(self, x: Float[Tensor, "tokens d_in"]) -> None:
+        self.x = x
+        self.tokens, self.d_in = x.shape
+
+    def batches(self, batch: int, steps: int, seed: int, skip: int = 0) -> Iterator[Float[Tensor, "batch d_in"]]:
+        """See `TokenSource`."""
+        for rows in islice(token_batches(self.tokens, batch, steps, seed), skip, None):
+            yield self.x[rows]
+
+    def sample(self, n: int, seed: int) -> Float[Tensor, "n d_in"]:
+        """See `TokenSource`."""
+        if n >= self.tokens:
+            return self.x
+        return self.x[torch.randperm(self.tokens, generator=torch.Generator().manual_seed(seed))[:n]]

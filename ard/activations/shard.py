@@ -152,19 +152,19 @@ class ShardWriter:
         return self
 
     def append(self, x: Float[Tensor, "tokens d"], sinks: Bool[Tensor, " tokens"]) -> None:
-        """Write tokens, in order.
+        """Write tokens, in order; what lies on a GPU is brought into the number format there.
 
         Raises:
             FormatError: a value is not finite in the number format.
         """
         stored = encode(x, self.format)
-        self._put(to_numpy(stored.x))
+        self._put(to_numpy(stored.x.cpu()))
         if stored.scale is not None:
-            self._scales.append(stored.scale.numpy())
-        self._norms.append(x.float().norm(dim=-1).numpy())
-        self._sinks.append(sinks.numpy().astype(np.bool_))
+            self._scales.append(stored.scale.cpu().numpy())
+        self._norms.append(x.float().norm(dim=-1).cpu().numpy())
+        self._sinks.append(sinks.cpu().numpy().astype(np.bool_))
         if self.tokens < SAMPLE:
-            self._sample.append(x[: SAMPLE - self.tokens].clone())
+            self._sample.append(x[: SAMPLE - self.tokens].float().cpu().clone())
         self.tokens += len(x)
 
     def _put(self, data: np.ndarray) -> None:
@@ -176,7 +176,7 @@ class ShardWriter:
         for parts, kind in ((self._scales, np.float32), (self._norms, np.float32), (self._sinks, np.bool_)):
             if parts:
                 self._put(np.concatenate(parts).astype(kind, copy=False))
-        loss = loss_of(torch.cat(self._sample).float(), self.format) if self._sample else Loss(0.0, 0.0)
+        loss = loss_of(torch.cat(self._sample), self.format) if self._sample else Loss(0.0, 0.0)
         scale = "token_absmax" if self.format == "int8" else "none"
         says = self._says | {"tokens": self.tokens, "blake2b": self._hash.hexdigest()} | loss._asdict()
         self.header = Header(format=self.format, scale=scale, **says)

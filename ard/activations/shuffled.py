@@ -90,10 +90,10 @@ class ShuffledReader:
         self._header = _same_kind(self._shards)
         self.d_in = self._header.d_in
         self._row = self.d_in * TORCH[self._header.format].itemsize
-        rows = max(1, block_bytes // self._row)
-        self._blocks = self._cut(rows)
+        self._blocks = self._cut(max(1, block_bytes // self._row))
         token = self._row + 8 + (4 if self._header.format == "int8" else 0)  # with its place in the order
-        spare, largest = readers * rows * self._row, max(block.tokens for block in self._blocks)
+        spare = readers * self._row * max(block.stop - block.start for block in self._blocks)
+        largest = max(block.tokens for block in self._blocks)
         self._half = (buffer_bytes - spare) // (2 * token)
         if self._half < largest:
             raise ReaderError(

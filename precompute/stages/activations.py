@@ -19,7 +19,7 @@ from ard.activations.extract import TokenRows, read_tokens
 from ard.activations.shard import ShardWriter, open_shard, read_header, shard_path
 from ard.activations.summary import in_words, summarise
 from ard.models.inputs import Features
-from ard.prefetch import ahead
+from ard.prefetch import Behind, ahead
 from ard.resumable import ResumableStaging
 from ard.store import RunError
 from precompute.stages.base import Context, StageError, batched
@@ -92,21 +92,23 @@ def _shard(
     clips = sorted(clips, key=lambda c: (c["question"], c["duration_s"], c["clip_id"]))
     rows: list[dict[str, Any]] = []
     at = 0
+    queue = 2 if part.workers else 0
     says: dict[str, Any] = {"model": f"{lm.name}@{lm.revision}", "d_in": lm.d_model, "format": part.dtype}
     says |= {"sinks": part.sinks, "sink_factor": part.sink_factor}
     with ExitStack() as stack:
-        writers = {}
+        writers: dict[int, tuple[Behind, ShardWriter]] = {}
         for layer in ctx.config.layers:
             hookpoint = lm.hookpoint(layer)
             path = shard_path(folder / hookpoint, number)
-            writers[layer] = stack.enter_context(ShardWriter(path, hookpoint=hookpoint, **says))
+            writer = stack.enter_context(ShardWriter(path, hookpoint=hookpoint, **says))
+            writers[layer] = stack.enter_context(Behind(queue)), writer
         for found in _extracted(ctx, clips):
             for row in found.rows:
                 rows.append(row | {"shard": number, "row": at})
                 at += row["audio_tokens"] + row["text_tokens"]
                 next(bar, None)
-            for layer, writer in writers.items():
-                writer.append(found.tokens.x[layer], found.tokens.outliers[layer])
+            for layer, (behind, writer) in writers.items():
+                behind.put(writer.append, found.tokens.x[layer], found.tokens.outliers[layer])
     table = tables.from_rows("answers", rows)
     out.write_part("answers", number, table)  # last: it says that the files are complete
     return table
@@ -135,8 +137,8 @@ def _batch(ctx: Context, clips: list[Clip], features: Features) -> Extracted:
             "clip_id": clip["clip_id"],
             "question": clip["question"],
             "answer": answers[i],
-            "audio_tokens": int(tokens.audio_tokens[i]),
-            "text_tokens": int(tokens.text_tokens[i]),
+            "audio_tokens": tokens.audio_tokens[i],
+            "text_tokens": tokens.text_tokens[i],
         }
         for i, clip in enumerate(clips)
     ]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ard.prefetch import ahead
+from ard.prefetch import Behind, ahead
 
 
 @pytest.mark.parametrize(("depth", "workers"), [(0, 1), (1, 1), (3, 2), (20, 8)])
@@ -67,3 +67,52 @@ def test_leaving_early_drops_what_has_not_begun() -> None:
     results.close()
     assert len(begun) < 10
     assert not [t for t in threading.enumerate() if t.name.startswith("ahead")]
+
+
+@pytest.mark.parametrize("depth", [0, 1, 3])
+def test_calls_behind_come_in_order_and_all(depth: int) -> None:
+    done: list[int] = []
+    with Behind(depth) as behind:
+        for i in range(20):
+            behind.put(done.append, i)
+    assert done == list(range(20))
+
+
+def test_no_more_calls_wait_than_asked_for() -> None:
+    gate, done = threading.Event(), []
+    with Behind(2) as behind:
+        behind.put(gate.wait)
+        behind.put(done.append, 1)
+        late = threading.Timer(0.05, gate.set)
+        late.start()
+        behind.put(done.append, 2)  # waits until the first one is done
+        assert gate.is_set()
+    assert done == [1, 2]
+
+
+@pytest.mark.parametrize("depth", [0, 1, 4])
+def test_an_error_behind_comes_out(depth: int) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError("behind")
+
+    def work() -> None:
+        with Behind(depth) as behind:
+            behind.put(fail)
+
+    with pytest.raises(ZeroDivisionError, match="behind"):
+        work()
+    assert not [t for t in threading.enumerate() if t.name.startswith("behind")]
+
+
+def test_an_error_in_the_block_drops_what_waits() -> None:
+    done: list[int] = []
+
+    def work() -> None:
+        with Behind(100) as behind:
+            for i in range(100):
+                behind.put(lambda i=i: time.sleep(0.01) or done.append(i))
+            raise KeyError("block")
+
+    with pytest.raises(KeyError, match="block"):
+        work()
+    assert len(done) < 50
