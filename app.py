@@ -89,6 +89,9 @@ def start(args: argparse.Namespace) -> str:
         run = Run.open(args.run)
     except (RunError, TableError) as error:
         raise UsageError(str(error)) from None
+    from explorer.quick_import import import_gradio
+
+    import_gradio()
     from ard.live import Live
     from explorer import server
     from explorer.service import NoModel

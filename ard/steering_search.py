@@ -7,58 +7,23 @@ from both sides: how well they find the target, and the slope of the target's an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ard.clamp_rows import AnyClamp, EachRow
 from ard.clamps import Clamp, Positions
+from ard.embedded import embedded, joined, rows_of
 from ard.hooks import replace as replace_hook
 from ard.models.audio_lm import AudioLM
-from ard.models.inputs import InputError, Inputs
+from ard.models.inputs import Inputs
 from ard.sae import TopKSAE
 from ard.steering import Steering
 from ard.steering_task import Outcome, Verdict, outcome
-
-
-class _HaveEmbeddingsError(Exception):
-    """Ends a forward pass once the decoder's input is there."""
-
-
-@torch.no_grad()
-def embedded(lm: AudioLM, inputs: Inputs) -> Inputs:
-    """The same batch with the decoder's input embeddings in place of the sound, so that it is encoded only once."""
-    kept: list[Tensor] = []
-
-    def keep(_module: nn.Module, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        kept.append(kwargs["inputs_embeds"])
-        raise _HaveEmbeddingsError
-
-    handle = lm.model.get_decoder().register_forward_pre_hook(keep, with_kwargs=True)
-    try:
-        lm.model(**inputs.tensors, use_cache=False)
-    except _HaveEmbeddingsError:
-        pass
-    finally:
-        handle.remove()
-    if kept[0].shape[1] != inputs.length:
-        raise InputError("The model grew the sequence merging the audio; use a processor that expands <|AUDIO|>.")
-    tensors = {name: inputs.tensors[name] for name in ("input_ids", "attention_mask")}
-    return replace(inputs, tensors={**tensors, "inputs_embeds": kept[0]})
-
-
-def rows_of(inputs: Inputs, rows: Sequence[int]) -> Inputs:
-    """The rows of a batch in this order; a row may come more than once."""
-    index = torch.tensor(list(rows), dtype=torch.long, device=inputs.audio.device)
-    roles = {
-        name: getattr(inputs, name)[index] for name in ("audio", "text", "answer", "prefix", "padding", "audio_tokens")
-    }
-    return Inputs({name: value[index] for name, value in inputs.tensors.items()}, **roles)
 
 
 class Asked(NamedTuple):
@@ -97,7 +62,7 @@ class Bench:
             AudioError, InputError: as `AudioLM.prepare`.
         """
         parts = [audios[i : i + self._batch] for i in range(0, len(audios), self._batch)]
-        inputs = _joined([embedded(self.lm, self.lm.prepare(part, [prompt] * len(part))) for part in parts])
+        inputs = joined([embedded(self.lm, self.lm.prepare(part, [prompt] * len(part))) for part in parts])
         answers: list[str] = []
         for i in range(0, inputs.batch, self._batch):
             some = rows_of(inputs, range(i, min(i + self._batch, inputs.batch)))
@@ -176,26 +141,6 @@ def _answer_gradient(lm: AudioLM, layer: int, inputs: Inputs, ids: Int[Tensor, "
         log_probs = lm.model.get_output_embeddings()(states).float().log_softmax(-1)
         total = log_probs.gather(-1, ids.expand(inputs.batch, -1)[..., None]).sum()
     return torch.autograd.grad(total, kept[0])[0]
-
-
-def _joined(parts: Sequence[Inputs]) -> Inputs:
-    """Embedded batches one below the other, padded on the left to the longest."""
-    length = max(part.length for part in parts)
-
-    def pad(value: Tensor, missing: int, fill: Literal[0, 1] = 0) -> Tensor:
-        return F.pad(value, ((0, 0) if value.ndim == 3 else ()) + (missing, 0), value=fill)
-
-    out: dict[str, list[Tensor]] = {}
-    for part in parts:
-        missing = length - part.length
-        roles = {name: getattr(part, name) for name in ("audio", "text", "answer", "prefix")} | part.tensors
-        padded = {name: pad(value, missing) for name, value in roles.items()}
-        padded |= {"padding": pad(part.padding, missing, 1), "audio_tokens": part.audio_tokens}
-        for name, value in padded.items():
-            out.setdefault(name, []).append(value)
-    joined = {name: torch.cat(values) for name, values in out.items()}
-    tensors = {name: joined.pop(name) for name in ("input_ids", "attention_mask", "inputs_embeds")}
-    return Inputs(tensors, **joined)
 
 
 def matched_latents(density: Float[np.ndarray, " d_sae"], latent: int, count: int, seed: int = 0) -> list[int]:

@@ -109,8 +109,15 @@ def clip_card(clip: Clip, rank: int, audio_dir: Path, top: float) -> str:
     aria-valuemax="{clip.duration_s:.1f}" aria-valuenow="0" title="{words}">{body}<i class="playhead"></i></div>
   <p class="line"><span class="time"><span class="now">0.0</span> / {clip.duration_s:.1f} s</span>{_scores(clip)}</p>
   <p class="caption">{f"“{caption}”" if clip.caption else caption}</p>
+  <p class="source" title="{escape(clip.clip_id)}">{_source(clip)}</p>
   <p class="sr-only">{words}</p>{player}
 </article>"""
+
+
+def _source(clip: Clip) -> str:
+    """What came with the data: the clip's labels, then its id."""
+    labels = f"<span>{escape(', '.join(clip.labels))}</span>" if clip.labels else ""
+    return f"{labels}<code>{escape(clip.clip_id)}</code>"
 
 
 def _scores(clip: Clip) -> str:

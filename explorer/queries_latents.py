@@ -57,16 +57,18 @@ class LatentQueries(Tables):
                  WHERE sae_id = ? AND latent_id = ? AND rank <= ? ORDER BY side, rank"""
         return [OutputToken(**r) for r in self._rows(sql, [sae_id, latent_id, limit])]
 
-    def neighbours(self, sae_id: str, latent_id: int, limit: int = 8) -> list[Neighbour]:
-        """Similar latents, those of the same SAE first."""
+    def neighbours(self, sae_id: str, latent_id: int, limit: int = 5, elsewhere: int = 3) -> list[Neighbour]:
+        """Similar latents: the nearest `limit` of the same SAE, then the nearest `elsewhere` of each other SAE."""
         sql = """
             SELECT n.neighbour_sae_id AS sae_id, n.neighbour_id AS latent_id, coalesce(c.name, '') AS name,
                    n.cosine, n.coactivation
             FROM neighbours n LEFT JOIN concepts c
                 ON c.sae_id = n.neighbour_sae_id AND c.latent_id = n.neighbour_id AND c.method = 'ard'
             WHERE n.sae_id = ? AND n.latent_id = ?
-            ORDER BY (n.neighbour_sae_id <> n.sae_id), n.neighbour_sae_id, n.rank LIMIT ?"""
-        return [Neighbour(**r) for r in self._rows(sql, [sae_id, latent_id, limit])]
+            QUALIFY row_number() OVER (PARTITION BY n.neighbour_sae_id ORDER BY n.rank)
+                    <= CASE WHEN n.neighbour_sae_id = n.sae_id THEN ? ELSE ? END
+            ORDER BY (n.neighbour_sae_id <> n.sae_id), n.neighbour_sae_id, n.rank"""
+        return [Neighbour(**r) for r in self._rows(sql, [sae_id, latent_id, limit, elsewhere])]
 
     def named(self, sae_id: str, latent_ids: list[int]) -> list[Named]:
         """Name and largest activation of each latent that exists, in the order asked; a nameless one is `latent N`."""

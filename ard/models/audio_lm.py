@@ -239,6 +239,15 @@ class AudioLM:
         turn = [{"role": "user", "content": content}]
         return self.processor.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
 
+    def answer_ids(self, answers: Sequence[str]) -> list[list[int]]:
+        """Token ids of each answer with the end-of-turn token, as `prepare` joins them to the question.
+
+        Raises:
+            InputError: an answer holds a control token.
+        """
+        refuse_special_tokens("Answer", answers, self._special)
+        return [self._answer_ids(answer, True) for answer in answers]
+
     def _answer_ids(self, answer: str, end_answer: bool) -> list[int]:
         ids = self.processor.tokenizer(answer, add_special_tokens=False)["input_ids"]
         if not ids and not end_answer:
@@ -293,6 +302,8 @@ class AudioLM:
         if max_new_tokens < 1:
             raise InputError(f"max_new_tokens is {max_new_tokens}; give at least 1.")
         settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "do_sample": do_sample, "use_cache": True}
+        # Room for all tokens from the start: appending would copy every layer's cache at every token.
+        settings |= {"cache_implementation": "static", "disable_compile": True}
         settings |= self._sampling if do_sample else {}
         stop = StoppingCriteriaList([StopWhen(should_stop)] if should_stop else [])
         cuda = [self.device] if self.device.type == "cuda" else []

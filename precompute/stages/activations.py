@@ -1,7 +1,9 @@
 """Stage `activations`: x over audio tokens, a question, and the AudioLLM's own greedy answer (Eq. 1's input).
 
-Clips go into files of `shard_clips`. A file appears when it is complete, with its rows of table `answers` beside it; a
-process that takes up an interrupted run begins with the first file that is not there, and ends with the same bytes.
+Clips that are asked the same question stand together, by length: a batch is done when its longest answer is. In that
+order they go into files of `shard_clips`. A file appears when it is complete, with its rows of table `answers` beside
+it; a process that takes up an interrupted run begins with the first file that is not there, and ends with the same
+bytes.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from ard.activations.estimate import Estimate, require_room, text_bound
 from ard.activations.extract import TokenRows, read_tokens
 from ard.activations.shard import ShardWriter, open_shard, read_header, shard_path
 from ard.activations.summary import in_words, summarise
+from ard.embedded import embedded, with_answers
 from ard.models.inputs import Features
 from ard.prefetch import Behind, ahead
 from ard.resumable import ResumableStaging
@@ -46,6 +49,7 @@ def run(ctx: Context) -> None:
     clips = ctx.ok_clips().select(["clip_id", "audio", "duration_s"]).to_pylist()
     for i, clip in enumerate(clips):
         clip["question"] = config.activations.questions[i % len(config.activations.questions)]
+    clips.sort(key=lambda c: (c["question"], c["duration_s"], c["clip_id"]))
     shards = list(batched(clips, config.activations.shard_clips))
     done = {n: rows for n in range(len(shards)) if (rows := _finished(ctx, out, folder, n)) is not None}
     if done:
@@ -84,12 +88,8 @@ def _require_room(ctx: Context, folder: Path, clips: list[Clip]) -> None:
 def _shard(
     ctx: Context, out: ResumableStaging, folder: Path, number: int, clips: list[Clip], bar: Iterator[int]
 ) -> pa.Table:
-    """Read one file's clips, write it at every layer, keep and return its rows of `answers`.
-
-    Clips that are asked the same question stand together, by length: a batch is done when its longest answer is.
-    """
+    """Read one file's clips, write it at every layer, keep and return its rows of `answers`."""
     lm, part = ctx.models.audio_lm, ctx.config.activations
-    clips = sorted(clips, key=lambda c: (c["question"], c["duration_s"], c["clip_id"]))
     rows: list[dict[str, Any]] = []
     at = 0
     queue = 2 if part.workers else 0
@@ -130,8 +130,9 @@ def _batch(ctx: Context, clips: list[Clip], features: Features) -> Extracted:
     """Answer the clips' questions, then read x over audio, question and answer."""
     lm, part = ctx.models.audio_lm, ctx.config.activations
     questions = [c["question"] for c in clips]
-    answers = lm.generate(lm.prepare(features, questions), max_new_tokens=part.max_new_tokens)
-    tokens = read_tokens(lm, lm.prepare(features, questions, answers), ctx.config.layers, part.sink_factor)
+    asked = embedded(lm, lm.prepare(features, questions))
+    answers = lm.generate(asked, max_new_tokens=part.max_new_tokens)
+    tokens = read_tokens(lm, with_answers(lm, asked, answers), ctx.config.layers, part.sink_factor)
     rows = [
         {
             "clip_id": clip["clip_id"],

@@ -76,6 +76,12 @@ def test_text_is_escaped(tmp_path: Path) -> None:
     assert "&lt;b&gt;dog&lt;/b&gt; &amp; &quot;cat&quot;" in card
 
 
+def test_the_card_says_where_the_clip_comes_from(tmp_path: Path) -> None:
+    card = players.clip_card(CLIP._replace(clip_id="a/<1>.wav", labels=["dog", "rain"]), 1, tmp_path, 4.0)
+    assert "<span>dog, rain</span><code>a/&lt;1&gt;.wav</code>" in card
+    assert "<span>" not in players._source(CLIP._replace(labels=[]))
+
+
 def test_marked_words() -> None:
     assert render_steer.marked("A dog barks.", "A <cat> meows.") == "A <mark>&lt;cat&gt; meows.</mark>"
     assert render_steer.marked("the same", "the same") == "the same"

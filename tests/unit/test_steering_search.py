@@ -6,10 +6,12 @@ import torch
 
 from ard.clamp_rows import EachRow, apply_each
 from ard.clamps import Clamp, PolyClamp, SteeringError, apply_clamp, poly_clamp
+from ard.embedded import embedded, rows_of, with_answers
 from ard.models.audio_lm import AudioLM
+from ard.models.inputs import InputError
 from ard.sae import SAEConfig, TopKSAE
 from ard.steering import Steering, steer
-from ard.steering_search import Bench, embedded, interleaved, matched_latents, rows_of
+from ard.steering_search import Bench, interleaved, matched_latents
 from tests.fixtures.models import tiny_audio_model, tiny_audio_processor, tone
 
 D_IN = 32
@@ -89,6 +91,32 @@ def test_sound_encoded_once_gives_the_same_answers(lm: AudioLM, sounds: list[np.
     assert "input_features" not in once.tensors
     assert lm.generate(once, 8) == lm.generate(inputs, 8)
     assert lm.generate(rows_of(once, [2, 0, 2]), 8) == [lm.generate(inputs, 8)[i] for i in (2, 0, 2)]
+
+
+def test_an_answer_after_the_encoded_sound_reads_like_one_prepared_with_it(
+    lm: AudioLM, sounds: list[np.ndarray]
+) -> None:
+    answers = ["low", "it is high, not low", "", "yes"]
+    prepared = lm.prepare(sounds, [PROMPT] * 4, answers)
+    joined = with_answers(lm, embedded(lm, lm.prepare(sounds, [PROMPT] * 4)), answers)
+    for name in ("audio", "text", "answer", "prefix", "padding", "audio_tokens"):
+        assert torch.equal(getattr(joined, name), getattr(prepared, name)), name
+    real = ~prepared.padding
+    assert torch.equal(joined.tensors["input_ids"][real], prepared.tensors["input_ids"][real])
+    assert torch.equal(joined.tensors["attention_mask"], prepared.tensors["attention_mask"])
+    for layer, x in lm.activations(prepared, [0, 1]).items():
+        assert torch.allclose(lm.activations(joined, [0, 1])[layer][real], x[real], atol=1e-5)
+    assert torch.allclose(lm.next_token_loss(joined), lm.next_token_loss(prepared), atol=1e-5)
+
+
+def test_answers_that_do_not_fit_are_refused(lm: AudioLM, sounds: list[np.ndarray]) -> None:
+    once = embedded(lm, lm.prepare(sounds, [PROMPT] * 4))
+    with pytest.raises(InputError, match="4 clips"):
+        with_answers(lm, once, ["low"])
+    with pytest.raises(InputError, match="control token"):
+        with_answers(lm, once, ["<|im_end|>"] * 4)
+    with pytest.raises(InputError, match="already hold answers"):
+        with_answers(lm, with_answers(lm, once, ["low"] * 4), ["low"] * 4)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8])
