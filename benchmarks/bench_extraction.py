@@ -261,7 +261,9 @@ def reader(quick: bool) -> None:
 
         def ours() -> float:
             start = time.perf_counter()
-            seen = sum(float(x[0, 0]) * 0 + len(x) for x in ShuffledReader(weights, buffer).batches(batch, rows // batch, 0))
+            seen = sum(
+                float(x[0, 0]) * 0 + len(x) for x in ShuffledReader(weights, buffer).batches(batch, rows // batch, 0)
+            )
             assert seen == rows // batch * batch
             return (time.perf_counter() - start) / (seen * d * 2 / 1e9)
 

@@ -88,6 +88,9 @@ class ActivationsConfig:
     dtype: Literal["float16", "float32", "bfloat16", "int8"] = "float16"
     """Number format on disk. float16 ends at 65504, bfloat16 and float32 do not; int8 has a scale for each token and
     takes half the room. What a format costs in FVU is said, and stands in table `hookpoints`."""
+    store: Literal["disk", "none"] = "disk"
+    """`none`: only norms and marks are written; training reads the model itself, and so does every later stage, clip by
+    clip. Hundreds of GB less at the paper's size, several times the computing."""
     sinks: Literal["mask", "keep"] = "mask"
     """Attention sinks (tokens of massive norm): left out of training, or kept in."""
     sink_factor: Annotated[float, Field(gt=1)] = 10.0

@@ -182,6 +182,7 @@ class Runner:
         ingredients, started = self.ingredients(stage), time.perf_counter()
         with self._staging(stage, ingredients, fresh) as out:
             context = Context(self.run, self.config, out, self.models, self.quiet)
+            self.run.live = context.read_live
             stage.run(context)
             absent = [t for t in stage.tables if t not in out.rows]
             if absent:

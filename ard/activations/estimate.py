@@ -21,11 +21,12 @@ class Estimate(NamedTuple):
     d_in: int
     layers: int
     format: str
+    stored: bool = True
 
     @property
     def bytes(self) -> int:
         """Of all files."""
-        return self.tokens * token_bytes(self.d_in, self.format) * self.layers
+        return self.tokens * token_bytes(self.d_in, self.format, self.stored) * self.layers
 
 
 def require_room(folder: Path, estimate: Estimate, written: int = 0) -> None:
@@ -51,9 +52,12 @@ def require_room(folder: Path, estimate: Estimate, written: int = 0) -> None:
 
 
 def _smaller(estimate: Estimate) -> str:
-    if estimate.format == "int8":
+    if not estimate.stored:
         return "use fewer clips"
-    return f"--set activations.dtype=int8 ({_gb(estimate._replace(format='int8').bytes)} in all)"
+    none = f"--set activations.store=none ({_gb(estimate._replace(stored=False).bytes)}, computed again for each use)"
+    if estimate.format == "int8":
+        return none
+    return f"--set activations.dtype=int8 ({_gb(estimate._replace(format='int8').bytes)} in all) or {none}"
 
 
 def text_bound(prompts: Sequence[int], max_new_tokens: int) -> int:

@@ -106,9 +106,14 @@ def to_numpy(x: Tensor) -> np.ndarray:
     return x.view(torch.int16).numpy().view(np.uint16) if x.dtype == torch.bfloat16 else x.numpy()
 
 
-def token_bytes(d: int, name: str) -> int:
-    """Bytes of one token on disk: d numbers, its norm, its sink mark, and for `int8` its scale."""
-    return d * TORCH[check_format(name)].itemsize + 4 + 1 + (4 if name == "int8" else 0)
+def number_bytes(d: int, name: str) -> int:
+    """Bytes of one token's numbers: d of them, and for `int8` their scale."""
+    return d * TORCH[check_format(name)].itemsize + (4 if name == "int8" else 0)
+
+
+def token_bytes(d: int, name: str, stored: bool = True) -> int:
+    """Bytes of one token on disk: its numbers where they are stored, its norm and its sink mark."""
+    return (number_bytes(d, name) if stored else 0) + 4 + 1
 
 
 def loss_of(x: Float[Tensor, "tokens d"], name: str) -> Loss:

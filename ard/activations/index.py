@@ -50,6 +50,13 @@ class ClipIndex:
         """Numbers of the shards that hold clips."""
         return sorted({place.shard for place in self._places.values()})
 
+    def clips(self) -> dict[int, list[str]]:
+        """Per shard, its clips in the order they lie."""
+        found: dict[int, list[str]] = {number: [] for number in self.shards}
+        for clip_id, place in sorted(self._places.items(), key=lambda item: item[1]):
+            found[place.shard].append(clip_id)
+        return found
+
     def weights(self, clip_ids: Iterable[str], tokens: Tokens, text_weight: int = 1) -> dict[int, np.ndarray]:
         """Per shard, how often each of its rows counts in a training set: uint8, one byte a token, 0 for left out.
 

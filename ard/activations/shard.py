@@ -4,6 +4,8 @@ The file is a safetensors file (any reader of that format opens it) whose tensor
 
     x [tokens, d] in the number format · scale [tokens] float32 (int8 only) · norm [tokens] float32 · sink [tokens] bool
 
+Where activations are not stored, norm and sink are all there is.
+
 Its metadata entry `shard` says what it is: hookpoint, model, format, scale, and blake2b over all tensor bytes. The
 header has a fixed length, so that tokens are written as they come and the header last; the file appears under its name
 only when complete.
@@ -24,7 +26,17 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ard.activations.formats import NUMPY, SAFETENSORS, Loss, check_format, encode, loss_of, to_numpy, token_bytes
+from ard.activations.formats import (
+    NUMPY,
+    SAFETENSORS,
+    TORCH,
+    Loss,
+    check_format,
+    encode,
+    loss_of,
+    to_numpy,
+    token_bytes,
+)
 from ard.sinks import SINK_FACTOR
 from ard.store import HIDDEN, RunError, fsync_dir
 
@@ -47,6 +59,8 @@ class Header:
     """Number format (`formats.FORMATS`)."""
     scale: str
     """`token_absmax` for int8, `none` otherwise."""
+    stored: bool
+    """False: the file holds norms and marks alone, and x is computed again whenever it is needed."""
     sinks: str
     """`mask`: tokens marked as attention sinks are left out of training; `keep`: they are marked and kept in."""
     sink_factor: float
@@ -71,8 +85,8 @@ class Shard(NamedTuple):
 
     path: Path
     header: Header
-    x: np.ndarray
-    """[tokens, d] as stored (bfloat16: its bits)."""
+    x: np.ndarray | None
+    """[tokens, d] as stored (bfloat16: its bits); None where only norms and marks are."""
     scale: np.ndarray | None
     norm: np.ndarray
     """[tokens] ‖x‖ before storing."""
@@ -89,12 +103,14 @@ def shard_path(folder: Path, number: int) -> Path:
     return folder / f"{number:05d}{SUFFIX}"
 
 
-def _layout(tokens: int, d: int, name: str) -> dict[str, tuple[str, list[int], int]]:
+def _layout(header: Header) -> dict[str, tuple[str, list[int], int]]:
     """Tensors in the order they lie: safetensors type, shape, bytes."""
-    width = token_bytes(d, name)
-    tensors = {"x": (SAFETENSORS[name], [tokens, d], tokens * (width - 5 - (4 if name == "int8" else 0)))}
-    if name == "int8":
-        tensors["scale"] = ("F32", [tokens], 4 * tokens)
+    tokens, d, name = header.tokens, header.d_in, header.format
+    tensors = {}
+    if header.stored:
+        tensors["x"] = (SAFETENSORS[name], [tokens, d], tokens * d * TORCH[name].itemsize)
+        if name == "int8":
+            tensors["scale"] = ("F32", [tokens], 4 * tokens)
     return tensors | {"norm": ("F32", [tokens], 4 * tokens), "sink": ("BOOL", [tokens], tokens)}
 
 
@@ -102,7 +118,7 @@ def _header_bytes(header: Header) -> bytes:
     """The first `HEADER` bytes: length, JSON, blanks."""
     entries: dict[str, Any] = {"__metadata__": {"shard": json.dumps(asdict(header), sort_keys=True)}}
     at = 0
-    for name, (kind, shape, size) in _layout(header.tokens, header.d_in, header.format).items():
+    for name, (kind, shape, size) in _layout(header).items():
         entries[name] = {"dtype": kind, "shape": shape, "data_offsets": [at, at + size]}
         at += size
     text = json.dumps(entries).encode()
@@ -121,6 +137,7 @@ class ShardWriter:
         format: number format on disk.
         sinks: `mask` or `keep`: what readers do with tokens marked as attention sinks.
         sink_factor: what marked them.
+        stored: False leaves x out: only norms and marks are written.
     """
 
     def __init__(
@@ -133,10 +150,11 @@ class ShardWriter:
         format: str,  # noqa: A002
         sinks: str = "mask",
         sink_factor: float = SINK_FACTOR,
+        stored: bool = True,
     ) -> None:
         self.path, self.d_in, self.format = path, d_in, check_format(format)
         self._says: dict[str, Any] = {"hookpoint": hookpoint, "model": model, "sinks": sinks}
-        self._says |= {"sink_factor": sink_factor, "d_in": d_in}
+        self._says |= {"sink_factor": sink_factor, "d_in": d_in, "stored": stored}
         self._temporary = path.with_name(f"{HIDDEN}{path.name}.{os.getpid()}.tmp")
         self._hash = hashlib.blake2b(digest_size=DIGEST)
         self._scales: list[np.ndarray] = []
@@ -158,9 +176,10 @@ class ShardWriter:
             FormatError: a value is not finite in the number format.
         """
         stored = encode(x, self.format)
-        self._put(to_numpy(stored.x.cpu()))
-        if stored.scale is not None:
-            self._scales.append(stored.scale.cpu().numpy())
+        if self._says["stored"]:
+            self._put(to_numpy(stored.x.cpu()))
+            if stored.scale is not None:
+                self._scales.append(stored.scale.cpu().numpy())
         self._norms.append(x.float().norm(dim=-1).cpu().numpy())
         self._sinks.append(sinks.cpu().numpy().astype(np.bool_))
         if self.tokens < SAMPLE:
@@ -216,7 +235,7 @@ def read_header(path: Path) -> Header:
         raise RunError(f"{path} is missing; run the stage activations again.") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is no shard of activations ({error}); run the stage activations again.") from None
-    expected = HEADER + header.tokens * token_bytes(header.d_in, header.format)
+    expected = HEADER + header.tokens * token_bytes(header.d_in, header.format, header.stored)
     if path.stat().st_size != expected:
         raise RunError(
             f"{path} has {path.stat().st_size:,} bytes where its header says {expected:,}; "
@@ -235,11 +254,11 @@ def open_shard(path: Path) -> Shard:
     arrays: dict[str, np.ndarray] = {}
     at = HEADER
     kinds = {"x": NUMPY[header.format], "scale": np.float32, "norm": np.float32, "sink": np.bool_}
-    for name, (_kind, shape, size) in _layout(header.tokens, header.d_in, header.format).items():
+    for name, (_kind, shape, size) in _layout(header).items():
         mapped = np.memmap(path, kinds[name], "r", at, tuple(shape)) if size else np.empty(shape, kinds[name])
         arrays[name] = np.asarray(mapped)
         at += size
-    return Shard(path, header, arrays["x"], arrays.get("scale"), arrays["norm"], arrays["sink"])
+    return Shard(path, header, arrays.get("x"), arrays.get("scale"), arrays["norm"], arrays["sink"])
 
 
 def verify(path: Path, block: int = 1 << 24) -> Header:

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ard.activations.formats import NUMPY, TORCH, Stored, decode, from_numpy
+from ard.activations.formats import NUMPY, TORCH, Stored, decode, from_numpy, number_bytes
 from ard.activations.shard import HEADER, Header, Shard, open_shard
 
 BUFFER = 1 << 30
@@ -36,7 +36,7 @@ class ReaderError(ValueError):
     """A shuffled reader that cannot be set up as asked; the message says why and what to change."""
 
 
-class _Block(NamedTuple):
+class Block(NamedTuple):
     """Consecutive rows of one shard, and how many tokens they stand for."""
 
     shard: int
@@ -45,7 +45,7 @@ class _Block(NamedTuple):
     tokens: int
 
 
-class _Buffer:
+class Buffer:
     """One half of the memory: rows as they lie on disk, with their scales."""
 
     def __init__(self, tokens: int, header: Header):
@@ -91,7 +91,7 @@ class ShuffledReader:
         self.d_in = self._header.d_in
         self._row = self.d_in * TORCH[self._header.format].itemsize
         self._blocks = self._cut(max(1, block_bytes // self._row))
-        token = self._row + 8 + (4 if self._header.format == "int8" else 0)  # with its place in the order
+        token = number_bytes(self.d_in, self._header.format) + 8  # with its place in the order
         spare = readers * self._row * max(block.stop - block.start for block in self._blocks)
         largest = max(block.tokens for block in self._blocks)
         self._half = (buffer_bytes - spare) // (2 * token)
@@ -101,7 +101,7 @@ class ShuffledReader:
                 f"give {spare + 2 * token * largest:,} bytes or more."
             )
 
-    def _cut(self, rows: int) -> list[_Block]:
+    def _cut(self, rows: int) -> list[Block]:
         """Blocks of at most `rows` rows, trimmed to the rows that count."""
         blocks = []
         for number, weight in enumerate(self._weights):
@@ -109,26 +109,26 @@ class ShuffledReader:
                 used = np.flatnonzero(weight[start : start + rows])
                 if len(used):
                     first, last = start + int(used[0]), start + int(used[-1]) + 1
-                    blocks.append(_Block(number, first, last, int(weight[first:last].sum(dtype=np.int64))))
+                    blocks.append(Block(number, first, last, int(weight[first:last].sum(dtype=np.int64))))
         return blocks
 
     # -- the order ------------------------------------------------------------------------------------------------
 
-    def _fills(self, seed: int) -> Iterator[tuple[list[_Block], np.random.Generator]]:
+    def _fills(self, seed: int) -> Iterator[tuple[list[Block], np.random.Generator]]:
         """Without end: the blocks of the next buffer, and the generator that draws the order of their tokens."""
         turn = 0
         while True:
-            order = _rng(seed, 0, turn).permutation(len(self._blocks))
-            waiting: list[_Block] = []
+            order = seeded(seed, 0, turn).permutation(len(self._blocks))
+            waiting: list[Block] = []
             part, have = 0, 0
             for number in order:
                 block = self._blocks[number]
                 if have + block.tokens > self._half:
-                    yield waiting, _rng(seed, 1, turn, part)
+                    yield waiting, seeded(seed, 1, turn, part)
                     waiting, have, part = [], 0, part + 1
                 waiting.append(block)
                 have += block.tokens
-            yield waiting, _rng(seed, 1, turn, part)
+            yield waiting, seeded(seed, 1, turn, part)
             turn += 1
 
     def batches(self, batch: int, steps: int, seed: int, skip: int = 0) -> Iterator[Float[Tensor, "batch d_in"]]:
@@ -153,23 +153,22 @@ class ShuffledReader:
                     yield parts[0] if len(parts) == 1 else torch.cat(parts)
                     parts, have = [], 0
 
-    def _filled(self, seed: int, ahead: int, left: int) -> Iterator[tuple[_Buffer, np.ndarray]]:
+    def _filled(self, seed: int, ahead: int, left: int) -> Iterator[tuple[Buffer, np.ndarray]]:
         """Filled buffers with the order of their rows, from token `ahead` on, `left` tokens in all."""
         with ExitStack() as stack:
-            files = [stack.enter_context(s.path.open("rb", buffering=0)).fileno() for s in self._shards]
             pool = ThreadPoolExecutor(self._readers, thread_name_prefix="read")
             stack.callback(pool.shutdown, cancel_futures=True)
             room = min(self._half, self.tokens)
-            halves = [_Buffer(room, self._header) for _ in range(2 if left else 0)]
-            waiting: list[tuple[_Buffer, np.ndarray, list[Future[None]]]] = []
+            halves = [Buffer(room, self._header) for _ in range(2 if left else 0)]
+            waiting: list[tuple[Buffer, np.ndarray, list[Future[None]]]] = []
             for turn, (blocks, order) in enumerate(self._plan(seed, ahead, left)):
-                waiting.append((halves[turn % 2], order, self._fill(pool, files, halves[turn % 2], blocks)))
+                waiting.append((halves[turn % 2], order, self._fill(pool, halves[turn % 2], blocks)))
                 if len(waiting) == 2:  # the other half is full or filling: hand it out before it is filled again
                     yield _ready(waiting.pop(0))
             for item in waiting:
                 yield _ready(item)
 
-    def _plan(self, seed: int, ahead: int, left: int) -> Iterator[tuple[list[_Block], np.ndarray]]:
+    def _plan(self, seed: int, ahead: int, left: int) -> Iterator[tuple[list[Block], np.ndarray]]:
         """Blocks and row order of each buffer that is needed, without the tokens that are skipped or too many."""
         for blocks, rng in self._fills(seed):
             if not left:
@@ -184,52 +183,60 @@ class ShuffledReader:
 
     # -- reading --------------------------------------------------------------------------------------------------
 
-    def _fill(
-        self, pool: ThreadPoolExecutor, files: list[int], buffer: _Buffer, blocks: list[_Block]
-    ) -> list[Future[None]]:
+    def _fill(self, pool: ThreadPoolExecutor, buffer: Buffer, blocks: list[Block]) -> list[Future[None]]:
         """Start reading blocks into their places, one behind the other."""
         at, jobs = 0, []
         for block in blocks:
-            jobs.append(pool.submit(self._read, files[block.shard], buffer, at, block))
+            jobs.append(pool.submit(self._read, buffer, at, block))
             at += block.tokens
         return jobs
 
-    def _read(self, file: int, buffer: _Buffer, at: int, block: _Block) -> None:
+    def _read(self, buffer: Buffer, at: int, block: Block) -> None:
+        """Put a block's tokens at their place; its rows come from `rows_into`."""
         weight = self._weights[block.shard][block.start : block.stop]
         target = buffer.x[at : at + block.tokens]
-        where = HEADER + block.start * self._row
+        scales = None if buffer.scale is None else buffer.scale[at : at + block.tokens]
         if weight.min() == weight.max() == 1:  # every row once: straight into its place
-            _pread(file, target, where, self._shards[block.shard].path)
-            rows = slice(None)
-        else:
-            rows = np.repeat(np.arange(len(weight)), weight)
-            raw = np.empty((len(weight), self.d_in), buffer.x.dtype)
-            _pread(file, raw, where, self._shards[block.shard].path)
-            np.take(raw, rows, axis=0, out=target, mode="clip")  # mode "raise" would copy the output once more
-        scale = self._shards[block.shard].scale
-        if buffer.scale is not None and scale is not None:
-            buffer.scale[at : at + block.tokens] = scale[block.start : block.stop][rows]
+            self._rows_into(block, target, scales)
+            return
+        rows = np.repeat(np.arange(len(weight)), weight)
+        raw = np.empty((len(weight), self.d_in), buffer.x.dtype)
+        raw_scales = None if scales is None else np.empty(len(weight), np.float32)
+        self._rows_into(block, raw, raw_scales)
+        np.take(raw, rows, axis=0, out=target, mode="clip")  # mode "raise" would copy the output once more
+        if scales is not None and raw_scales is not None:
+            np.take(raw_scales, rows, out=scales, mode="clip")
+
+    def _rows_into(self, block: Block, x: np.ndarray, scales: np.ndarray | None) -> None:
+        """All rows of a block, as they lie on disk."""
+        shard = self._shards[block.shard]
+        _stored_rows(shard)
+        with shard.path.open("rb", buffering=0) as file:
+            _pread(file.fileno(), x, HEADER + block.start * self._row, shard.path)
+        if scales is not None and shard.scale is not None:
+            scales[:] = shard.scale[block.start : block.stop]
 
     def sample(self, n: int, seed: int) -> Float[Tensor, "n d_in"]:
         """min(n, tokens) different tokens of a pass, drawn evenly, in the order they lie on disk."""
         count = min(n, self.tokens)
-        chosen = np.sort(_rng(seed, 2).choice(self.tokens, count, replace=False, shuffle=False))
+        chosen = np.sort(seeded(seed, 2).choice(self.tokens, count, replace=False, shuffle=False))
         parts, before = [], 0
         for shard, weight in zip(self._shards, self._weights, strict=True):
             total = np.cumsum(weight, dtype=np.int64)
             mine = chosen[(chosen >= before) & (chosen < before + int(total[-1]))] - before
             rows = np.searchsorted(total, mine, side="right")
             scale = None if shard.scale is None else torch.from_numpy(shard.scale[rows])
-            parts.append(decode(Stored(from_numpy(shard.x[rows], shard.header.format), scale)))
+            parts.append(decode(Stored(from_numpy(_stored_rows(shard)[rows], shard.header.format), scale)))
             before += int(total[-1])
         return torch.cat(parts)
 
 
-def _rng(seed: int, *key: int) -> np.random.Generator:
+def seeded(seed: int, *key: int) -> np.random.Generator:
+    """A generator of its own for each key."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
-def _ready(item: tuple[_Buffer, np.ndarray, list[Future[None]]]) -> tuple[_Buffer, np.ndarray]:
+def _ready(item: tuple[Buffer, np.ndarray, list[Future[None]]]) -> tuple[Buffer, np.ndarray]:
     buffer, order, jobs = item
     for job in jobs:
         job.result()
@@ -244,13 +251,24 @@ def _same_kind(shards: list[Shard]) -> Header:
     """
     first = shards[0].header
     for shard in shards:
-        for name in ("hookpoint", "model", "format", "d_in"):
+        for name in ("hookpoint", "model", "format", "d_in", "stored"):
             found, wanted = getattr(shard.header, name), getattr(first, name)
             if found != wanted:
                 raise ReaderError(
                     f"{shard.path} has {name} {found}, {shards[0].path} {wanted}; read one kind at a time."
                 )
     return first
+
+
+def _stored_rows(shard: Shard) -> np.ndarray:
+    """The shard's activations.
+
+    Raises:
+        ReaderError: they were not stored.
+    """
+    if shard.x is None:
+        raise ReaderError(f"{shard.path} holds no activations; they were not stored (activations.store).")
+    return shard.x
 
 
 def _pread(file: int, into: np.ndarray, where: int, path: Path) -> None:

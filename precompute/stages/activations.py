@@ -82,7 +82,11 @@ def _require_room(ctx: Context, folder: Path, clips: list[Clip]) -> None:
     audio = sum(lm.audio_token_count(round(c["duration_s"] * lm.sampling_rate)) for c in clips)
     text = text_bound([lm.prompt_tokens(question) for question in part.questions], part.max_new_tokens)
     written = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-    require_room(folder, Estimate(audio + text * len(clips), lm.d_model, len(ctx.config.layers), part.dtype), written)
+    require_room(
+        folder,
+        Estimate(audio + text * len(clips), lm.d_model, len(ctx.config.layers), part.dtype, part.store == "disk"),
+        written,
+    )
 
 
 def _shard(
@@ -94,7 +98,7 @@ def _shard(
     at = 0
     queue = 2 if part.workers else 0
     says: dict[str, Any] = {"model": f"{lm.name}@{lm.revision}", "d_in": lm.d_model, "format": part.dtype}
-    says |= {"sinks": part.sinks, "sink_factor": part.sink_factor}
+    says |= {"sinks": part.sinks, "sink_factor": part.sink_factor, "stored": part.store == "disk"}
     with ExitStack() as stack:
         writers: dict[int, tuple[Behind, ShardWriter]] = {}
         for layer in ctx.config.layers:

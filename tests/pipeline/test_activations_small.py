@@ -14,8 +14,10 @@ import torch
 from ard.activations import estimate
 from ard.activations.formats import Stored, decode, encode, token_bytes
 from ard.activations.shard import open_shard, shard_path
+from ard.activations.shuffled import ShuffledReader
 from ard.models.audio_lm import AudioLM
-from ard.store import Run
+from ard.store import Run, RunError
+from ard.token_source import TensorSource
 from precompute.__main__ import main
 from precompute.shards import Shards
 from precompute.stages import STAGES
@@ -217,3 +219,71 @@ def test_a_damaged_file_is_found(
     assert main(["status", "--run", str(run.path)]) == 0
     assert main(["status", "--run", str(run.path), "--verify"]) == 1
     assert "layers.2/00001.safetensors is damaged" in capsys.readouterr().err
+
+
+# -- without storing --------------------------------------------------------------------------------------------------
+
+
+def live(run: Run, work: Path) -> Run:
+    """The run with a model, as a running stage has it."""
+    from precompute.config import build
+    from precompute.stages.base import Context, Models
+
+    config = build(run.manifest["config"])
+    run.live = Context(run, config, None, Models(config), quiet=True).read_live  # type: ignore[arg-type]
+    return run
+
+
+def test_without_storing_the_same_values_are_computed(work: Path, extract: Callable[..., Run]) -> None:
+    """Norms and marks alone lie on disk; reading a clip, a set, or a pass gives what was stored otherwise."""
+    stored, bare = extract(), live(extract("activations.store=none"), work)
+    assert sum(map(len, files(bare).values())) < sum(map(len, files(stored).values())) / 4
+    clips = [r["clip_id"] for r in bare.read("answers").to_pylist()]
+    one, other = Shards(stored, "layers.2"), Shards(bare, "layers.2")
+    assert (one.stored, other.stored) == (True, False)
+    np.testing.assert_allclose(other.audio(clips[3]), one.audio(clips[3]), atol=5e-3)
+    for weight in (1, 2):
+        x = one.gather(clips[::2], "all", weight)
+        np.testing.assert_allclose(other.gather(clips[::2], "all", weight).float(), x.float(), atol=5e-3)
+        reader, streamed = (s.reader(clips[::2], "all", weight, 3 << 20) for s in (one, other))
+        assert streamed.tokens == reader.tokens == len(x)
+        (got,) = streamed.batches(len(x), 1, seed=0)
+        assert got.dtype == x.dtype
+        assert not got.equal(x)
+        np.testing.assert_allclose(got.float().sort(0).values, x.float().sort(0).values, atol=5e-3)
+        again = torch.cat(list(other.reader(clips[::2], "all", weight, 3 << 20).batches(30, 10, seed=0, skip=2)))
+        assert again.equal(torch.cat(list(streamed.batches(30, 10, seed=0)))[60:])
+        sample = streamed.sample(40, seed=1)
+        assert sample.shape == (40, 32)
+        assert sample.equal(streamed.sample(40, seed=1))
+        nearest = torch.cdist(sample.float(), x.float()).min(1).values
+        assert nearest.max() < 0.05
+
+
+def test_without_storing_and_without_a_model_is_said(extract: Callable[..., Run]) -> None:
+    run = Run(extract("activations.store=none").path)
+    clip = run.read("answers")["clip_id"][0].as_py()
+    with pytest.raises(RunError, match=r"stores no activations of layers\.2 and no model is loaded"):
+        Shards(run, "layers.2").audio(clip)
+
+
+def test_large_sets_are_read_in_random_order(extract: Callable[..., Run], work: Path) -> None:
+    """Under a small buffer_mb the source is a reader with the tokens that memory would hold."""
+    from dataclasses import replace
+
+    from precompute.config import SAEEntry, build
+    from precompute.sources import open_source
+    from precompute.stages.base import Context, Models
+
+    run = extract("activations.dtype=float32")
+    config = build(run.manifest["config"])
+    roomy = Context(run, config, None, Models(config), quiet=True)  # type: ignore[arg-type]
+    entry = SAEEntry(layer=2)
+    held = open_source(roomy, entry)
+    assert isinstance(held, TensorSource)
+    narrow = replace(roomy, config=replace(config, activations=replace(config.activations, buffer_mb=0.2)))
+    source = open_source(narrow, entry)
+    assert isinstance(source, ShuffledReader)
+    assert (source.tokens, source.d_in) == (held.tokens, 32)
+    (x,) = source.batches(source.tokens, 1, 0)
+    assert sorted(map(tuple, x.tolist())) == sorted(map(tuple, held.x.tolist()))
