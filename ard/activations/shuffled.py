@@ -61,18 +61,21 @@ class Buffer:
 
 
 class ShuffledReader:
-    """A `TokenSource` over shards on disk.
+    """A `TokenSource` over shards on disk; see `ard/token_source.py` for what it promises.
 
     Args:
         weights: for each shard file, how often each of its rows counts (uint8; 0: never).
         buffer_bytes: memory for activations and their order, reading included; the weights (one byte a token) and the
             batch that is handed out come on top.
-        block_bytes: longest read.
-        readers: threads that read; no influence on the order.
+        block_bytes: longest read; a 64th of the buffer where that is less, so that a buffer mixes many places.
+        readers: threads that read, at most `READERS`; no influence on the order.
 
     Raises:
         ReaderError: no token counts, files of different kinds, or a buffer that cannot hold two blocks.
     """
+
+    most_readers = READERS
+    """Threads that memory is kept for."""
 
     def __init__(
         self,
@@ -90,9 +93,11 @@ class ShuffledReader:
         self._header = _same_kind(self._shards)
         self.d_in = self._header.d_in
         self._row = self.d_in * TORCH[self._header.format].itemsize
-        self._blocks = self._cut(max(1, block_bytes // self._row))
+        if not 1 <= readers <= self.most_readers:
+            raise ReaderError(f"readers is {readers}; choose 1 to {self.most_readers}.")
+        self._blocks = self._cut(max(1, min(block_bytes, buffer_bytes // 64) // self._row))
         token = number_bytes(self.d_in, self._header.format) + 8  # with its place in the order
-        spare = readers * self._row * max(block.stop - block.start for block in self._blocks)
+        spare = self.most_readers * self._row * max(block.stop - block.start for block in self._blocks)
         largest = max(block.tokens for block in self._blocks)
         self._half = (buffer_bytes - spare) // (2 * token)
         if self._half < largest:

@@ -45,6 +45,8 @@ class StreamedReader(ShuffledReader):
         ReaderError: as `ShuffledReader`.
     """
 
+    most_readers = 1
+
     def __init__(
         self,
         weights: Mapping[Path, np.ndarray],

@@ -137,7 +137,8 @@ def _losses(ctx: Context, sae: TopKSAE, layer: int, mean: Tensor) -> Losses:
 
         def put(new: Any, free: Tensor = free) -> Any:
             def fn(x: Tensor, _context: Any) -> Tensor:
-                where = (free & ~find_sinks(x, free)).unsqueeze(-1)
+                kept = find_sinks(x, free, factor=part.sink_factor) if part.sinks == "mask" else ~free
+                where = (free & ~kept).unsqueeze(-1)
                 return torch.where(where, new(x).to(x.dtype), x)
 
             return fn

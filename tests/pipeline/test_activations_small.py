@@ -277,11 +277,12 @@ def test_large_sets_are_read_in_random_order(extract: Callable[..., Run], work: 
 
     run = extract("activations.dtype=float32")
     config = build(run.manifest["config"])
+    config = replace(config, train=replace(config.train, text_weight=9))
     roomy = Context(run, config, None, Models(config), quiet=True)  # type: ignore[arg-type]
     entry = SAEEntry(layer=2)
     held = open_source(roomy, entry)
     assert isinstance(held, TensorSource)
-    narrow = replace(roomy, config=replace(config, activations=replace(config.activations, buffer_mb=0.2)))
+    narrow = replace(roomy, config=replace(config, activations=replace(config.activations, buffer_mb=1)))
     source = open_source(narrow, entry)
     assert isinstance(source, ShuffledReader)
     assert (source.tokens, source.d_in) == (held.tokens, 32)
