@@ -13,7 +13,9 @@ import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import accumulate, islice
 from pathlib import Path
+from threading import Event
 from typing import NamedTuple
 
 import numpy as np
@@ -67,7 +69,7 @@ class ShuffledReader:
         weights: for each shard file, how often each of its rows counts (uint8; 0: never).
         buffer_bytes: memory for activations and their order, reading included; the weights (one byte a token) and the
             batch that is handed out come on top.
-        block_bytes: longest read; a 64th of the buffer where that is less, so that a buffer mixes many places.
+        block_bytes: longest read; less where a block would take more than a 64th of the buffer: it mixes many places.
         readers: threads that read, at most `READERS`; no influence on the order.
 
     Raises:
@@ -95,7 +97,8 @@ class ShuffledReader:
         self._row = self.d_in * TORCH[self._header.format].itemsize
         if not 1 <= readers <= self.most_readers:
             raise ReaderError(f"readers is {readers}; choose 1 to {self.most_readers}.")
-        self._blocks = self._cut(max(1, min(block_bytes, buffer_bytes // 64) // self._row))
+        heaviest = max(int(weight.max()) for weight in self._weights)
+        self._blocks = self._cut(max(1, min(block_bytes, buffer_bytes // (64 * heaviest)) // self._row))
         token = number_bytes(self.d_in, self._header.format) + 8  # with its place in the order
         spare = self.most_readers * self._row * max(block.stop - block.start for block in self._blocks)
         largest = max(block.tokens for block in self._blocks)
@@ -162,12 +165,14 @@ class ShuffledReader:
         """Filled buffers with the order of their rows, from token `ahead` on, `left` tokens in all."""
         with ExitStack() as stack:
             pool = ThreadPoolExecutor(self._readers, thread_name_prefix="read")
-            stack.callback(pool.shutdown, cancel_futures=True)
+            stop = Event()
+            stack.callback(pool.shutdown)
+            stack.callback(stop.set)  # leaving early waits for the blocks that are being read, not for the buffer
             room = min(self._half, self.tokens)
             halves = [Buffer(room, self._header) for _ in range(2 if left else 0)]
             waiting: list[tuple[Buffer, np.ndarray, list[Future[None]]]] = []
             for turn, (blocks, order) in enumerate(self._plan(seed, ahead, left)):
-                waiting.append((halves[turn % 2], order, self._fill(pool, halves[turn % 2], blocks)))
+                waiting.append((halves[turn % 2], order, self._fill(pool, stop, halves[turn % 2], blocks)))
                 if len(waiting) == 2:  # the other half is full or filling: hand it out before it is filled again
                     yield _ready(waiting.pop(0))
             for item in waiting:
@@ -188,13 +193,17 @@ class ShuffledReader:
 
     # -- reading --------------------------------------------------------------------------------------------------
 
-    def _fill(self, pool: ThreadPoolExecutor, buffer: Buffer, blocks: list[Block]) -> list[Future[None]]:
-        """Start reading blocks into their places, one behind the other."""
-        at, jobs = 0, []
-        for block in blocks:
-            jobs.append(pool.submit(self._read, buffer, at, block))
-            at += block.tokens
-        return jobs
+    def _fill(self, pool: ThreadPoolExecutor, stop: Event, buffer: Buffer, blocks: list[Block]) -> list[Future[None]]:
+        """Start reading blocks into their places, one behind the other; each thread takes every so manieth block."""
+        places = [0, *accumulate(block.tokens for block in blocks)]
+
+        def work(first: int) -> None:
+            for at, block in islice(zip(places, blocks, strict=False), first, None, self._readers):
+                if stop.is_set():
+                    return
+                self._read(buffer, at, block)
+
+        return [pool.submit(work, first) for first in range(self._readers)]
 
     def _read(self, buffer: Buffer, at: int, block: Block) -> None:
         """Put a block's tokens at their place; its rows come from `rows_into`."""

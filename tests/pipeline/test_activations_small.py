@@ -277,7 +277,7 @@ def test_large_sets_are_read_in_random_order(extract: Callable[..., Run], work: 
 
     run = extract("activations.dtype=float32")
     config = build(run.manifest["config"])
-    config = replace(config, train=replace(config.train, text_weight=9))
+    config = replace(config, train=replace(config.train, text_weight=40))
     roomy = Context(run, config, None, Models(config), quiet=True)  # type: ignore[arg-type]
     entry = SAEEntry(layer=2)
     held = open_source(roomy, entry)
