@@ -175,7 +175,10 @@ class Runner:
     ) -> contextlib.AbstractContextManager[Staging]:
         """Where the stage's output is collected; of a resumable one, with what was finished under the same settings."""
         if stage.resumable:
-            return resumable(self.run, stage.name, _hash(ingredients), fresh=fresh)
+            fingerprint = _hash(ingredients)
+            record = self.run.manifest.get("stages", {}).get(stage.name, {})
+            same = record.get("fingerprint") == fingerprint  # done, then damaged
+            return resumable(self.run, stage.name, fingerprint, fresh=fresh, repair=same)
         return self.run.staging(stage.name)
 
     def _run(self, stage: Stage, *, fresh: bool = False) -> None:

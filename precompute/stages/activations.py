@@ -23,7 +23,7 @@ from ard.activations.summary import in_words, summarise
 from ard.embedded import embedded, with_answers
 from ard.models.inputs import Features
 from ard.prefetch import Behind, ahead
-from ard.resumable import ResumableStaging
+from ard.resumable import read_part, write_part
 from ard.store import RunError
 from precompute.stages.base import Context, StageError, batched
 
@@ -40,8 +40,6 @@ class Extracted(NamedTuple):
 def run(ctx: Context) -> None:
     """Answer one question a clip, read x at the asked layers, write shards and tables `answers` and `hookpoints`."""
     lm, config, out = ctx.models.audio_lm, ctx.config, ctx.out
-    if not isinstance(out, ResumableStaging):
-        raise TypeError(f"Stage activations needs a ResumableStaging, not {type(out).__name__}.")
     too_deep = [layer for layer in config.layers if layer >= lm.n_layers]
     if too_deep:
         raise StageError(f"Layer {too_deep[0]} does not exist; {lm.name} has layers 0 to {lm.n_layers - 1}.")
@@ -51,21 +49,21 @@ def run(ctx: Context) -> None:
         clip["question"] = config.activations.questions[i % len(config.activations.questions)]
     clips.sort(key=lambda c: (c["question"], c["duration_s"], c["clip_id"]))
     shards = list(batched(clips, config.activations.shard_clips))
-    done = {n: rows for n in range(len(shards)) if (rows := _finished(ctx, out, folder, n)) is not None}
+    done = {n: rows for n in range(len(shards)) if (rows := _finished(ctx, folder, n)) is not None}
     if done:
         ctx.say(f"{len(done)} of {len(shards)} files are there from an earlier run, going on from there")
     _require_room(ctx, folder, clips)
     bar = iter(ctx.progress(range(len(clips) - sum(rows.num_rows for rows in done.values()))))
     for number, part in enumerate(shards):
         if number not in done:
-            done[number] = _shard(ctx, out, folder, number, part, bar)
+            done[number] = _shard(ctx, folder, number, part, bar)
     out.write("answers", pa.concat_tables([done[n] for n in range(len(shards))]))
     _summarise(ctx, folder, len(shards))
 
 
-def _finished(ctx: Context, out: ResumableStaging, folder: Path, number: int) -> pa.Table | None:
+def _finished(ctx: Context, folder: Path, number: int) -> pa.Table | None:
     """The rows of a file that an earlier process finished at every layer, or None."""
-    rows = out.read_part("answers", number)
+    rows = read_part(folder, "answers", number)
     if rows is None:
         return None
     for layer in ctx.config.layers:
@@ -89,9 +87,7 @@ def _require_room(ctx: Context, folder: Path, clips: list[Clip]) -> None:
     )
 
 
-def _shard(
-    ctx: Context, out: ResumableStaging, folder: Path, number: int, clips: list[Clip], bar: Iterator[int]
-) -> pa.Table:
+def _shard(ctx: Context, folder: Path, number: int, clips: list[Clip], bar: Iterator[int]) -> pa.Table:
     """Read one file's clips, write it at every layer, keep and return its rows of `answers`."""
     lm, part = ctx.models.audio_lm, ctx.config.activations
     rows: list[dict[str, Any]] = []
@@ -114,7 +110,7 @@ def _shard(
             for layer, (behind, writer) in writers.items():
                 behind.put(writer.append, found.tokens.x[layer], found.tokens.outliers[layer])
     table = tables.from_rows("answers", rows)
-    out.write_part("answers", number, table)  # last: it says that the files are complete
+    write_part(folder, "answers", number, table)  # last: it says that the files are complete
     return table
 
 

@@ -58,7 +58,7 @@ class Stage:
     files: tuple[str, ...] = ()
     """Other files it writes, at the top of the run folder."""
     resumable: bool = False
-    """Goes on with the parts that an interrupted process finished; its `Context.out` is a `ResumableStaging`."""
+    """Goes on with the parts that an interrupted process finished (ard/resumable.py)."""
     listing: Callable[[Config], str] = lambda _: ""
     """Hash of the outside files it reads; empty if none."""
 

@@ -42,7 +42,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def parts(run: Path) -> set[str]:
     """Files of activations whose rows are kept, so that they are complete at every layer."""
-    return {p.stem for p in run.glob(".parts-activations/rows/answers/*.parquet")}
+    return {p.stem for p in run.glob(".parts-activations/activations/rows/*.parquet")}
 
 
 def kill_after(run: Path, files: int) -> None:
@@ -91,7 +91,7 @@ def test_a_killed_extraction_goes_on_and_ends_with_the_same_bytes(work: Path, ki
     assert main(["activations", "--run", str(run), "--quiet"]) == 0
     assert kept.items() <= {p: (run / p).stat().st_mtime_ns for p in kept}.items()
     expected = content(work / "whole")
-    assert len(expected) == 3 * 6 + 2
+    assert len(expected) == (3 + 1) * 6 + 2
     assert content(run) == expected
     assert not (run / ".parts-activations").exists()
 

@@ -60,7 +60,7 @@ def extract(work: Path) -> Callable[..., Run]:
 
 
 def files(run: Run) -> dict[str, bytes]:
-    return {str(p.relative_to(run.path)): p.read_bytes() for p in run.activations_dir.glob("*/*")}
+    return {str(p.relative_to(run.path)): p.read_bytes() for p in run.activations_dir.glob("layers.*/*")}
 
 
 def test_what_is_stored_is_what_the_model_computes(work: Path, extract: Callable[..., Run]) -> None:
@@ -205,20 +205,26 @@ def test_the_estimate_is_above_what_is_written_and_not_by_much(extract: Callable
     assert longest <= bound <= longest + 40
 
 
-def test_a_damaged_file_is_found(
+def test_a_damaged_file_is_found_and_it_alone_is_written_again(
     extract: Callable[..., Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(extract().path, tmp_path / "run")
     run = Run(tmp_path / "run")
-    assert main(["status", "--run", str(run.path), "--verify"]) == 0
+    command = ["--run", str(run.path)]
+    assert main(["status", *command, "--verify"]) == 0
     assert "6 files of activations are as they were written" in capsys.readouterr().out
     path = shard_path(run.activations_dir / "layers.2", 1)
-    data = bytearray(path.read_bytes())
-    data[5000] ^= 1
-    path.write_bytes(bytes(data))
-    assert main(["status", "--run", str(run.path)]) == 0
-    assert main(["status", "--run", str(run.path), "--verify"]) == 1
-    assert "layers.2/00001.safetensors is damaged" in capsys.readouterr().err
+    whole, other = path.read_bytes(), path.with_name("00000.safetensors").stat().st_mtime_ns
+    path.write_bytes(whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:])
+    assert main(["status", *command]) == 0
+    assert main(["status", *command, "--verify"]) == 1
+    assert "layers.2/00001.safetensors is damaged (its hash differs); delete it" in capsys.readouterr().err
+    path.unlink()
+    assert main(["activations", *command]) == 0
+    assert "2 of 3 files are there from an earlier run" in capsys.readouterr().out
+    assert path.read_bytes() == whole
+    assert path.with_name("00000.safetensors").stat().st_mtime_ns == other
+    assert main(["status", *command, "--verify"]) == 0
 
 
 # -- without storing --------------------------------------------------------------------------------------------------

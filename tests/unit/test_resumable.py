@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 
 from ard import tables
-from ard.resumable import resumable
+from ard.resumable import part_path, read_part, resumable, write_part
 from ard.store import Run
 
 ROW = {"clip_id": "a", "question": "?", "answer": "!", "audio_tokens": 1, "text_tokens": 2, "shard": 0, "row": 0}
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
 
 
 class Killed(BaseException):
@@ -29,7 +33,7 @@ def begin(run: Run, fingerprint: str = "one") -> None:
         with resumable(run, "activations", fingerprint) as out:
             folder = out.make_folder("activations")
             (folder / "0.bin").write_bytes(b"x")
-            out.write_part("answers", 0, tables.from_rows("answers", [ROW]))
+            write_part(folder, "answers", 0, tables.from_rows("answers", [ROW]))
             (folder / ".1.bin.77.tmp").write_bytes(b"half")
             raise Killed
 
@@ -44,15 +48,15 @@ def test_what_was_finished_is_found_again(run: Run) -> None:
     assert not run.activations_dir.exists()
     with resumable(run, "activations", "one") as out:
         folder = out.make_folder("activations")
-        assert [p.name for p in folder.iterdir()] == ["0.bin"]
-        rows = out.read_part("answers", 0)
+        assert names(folder) == ["0.bin", "rows"]
+        rows = read_part(folder, "answers", 0)
         assert rows is not None
         assert rows.to_pylist() == [ROW]
-        assert out.read_part("answers", 1) is None
+        assert read_part(folder, "answers", 1) is None
         out.write("answers", rows)
         out.publish()
     assert run.read("answers").to_pylist() == [ROW]
-    assert [p.name for p in run.activations_dir.iterdir()] == ["0.bin"]
+    assert names(run.activations_dir) == ["0.bin", "rows"]
     assert not [p for p in run.path.iterdir() if p.name.startswith(".parts")]
 
 
@@ -60,8 +64,9 @@ def test_what_was_finished_is_found_again(run: Run) -> None:
 def test_another_fingerprint_or_a_fresh_start_finds_nothing(run: Run, fingerprint: str, fresh: bool) -> None:
     begin(run)
     with resumable(run, "activations", fingerprint, fresh=fresh) as out:
-        assert not list(out.make_folder("activations").iterdir())
-        assert out.read_part("answers", 0) is None
+        folder = out.make_folder("activations")
+        assert not names(folder)
+        assert read_part(folder, "answers", 0) is None
 
 
 def test_what_was_published_but_not_recorded_is_taken_back(run: Run) -> None:
@@ -76,10 +81,10 @@ def test_what_was_published_but_not_recorded_is_taken_back(run: Run) -> None:
         work()
     assert run.activations_dir.is_dir()
     with resumable(run, "activations", "one") as out:
-        assert [p.name for p in out.make_folder("activations").iterdir()] == ["0.bin"]
+        assert names(out.make_folder("activations")) == ["0.bin", "rows"]
         assert not run.activations_dir.exists()
         out.publish()
-    assert [p.name for p in run.activations_dir.iterdir()] == ["0.bin"]
+    assert names(run.activations_dir) == ["0.bin", "rows"]
 
 
 def test_an_older_result_is_not_taken_for_ones_own(run: Run) -> None:
@@ -87,8 +92,24 @@ def test_an_older_result_is_not_taken_for_ones_own(run: Run) -> None:
     run.activations_dir.mkdir()
     (run.activations_dir / "old.bin").write_bytes(b"old")
     begin(run)
-    assert [p.name for p in run.activations_dir.iterdir()] == ["old.bin"]
+    assert names(run.activations_dir) == ["old.bin"]
     with resumable(run, "activations", "one") as out:
-        assert [p.name for p in out.make_folder("activations").iterdir()] == ["0.bin"]
+        assert names(out.make_folder("activations")) == ["0.bin", "rows"]
         out.publish()
-    assert [p.name for p in run.activations_dir.iterdir()] == ["0.bin"]
+    assert names(run.activations_dir) == ["0.bin", "rows"]
+
+
+def test_repair_begins_with_what_is_published_and_leaves_it_until_replaced(run: Run) -> None:
+    begin(run)
+    with resumable(run, "activations", "one") as out:
+        out.make_folder("activations")
+        out.publish()
+    (run.activations_dir / "1.bin").write_bytes(b"y")
+    with resumable(run, "activations", "one", repair=True) as out:
+        folder = out.make_folder("activations")
+        assert names(folder) == names(run.activations_dir) == ["0.bin", "1.bin", "rows"]
+        assert (folder / "0.bin").stat().st_ino == (run.activations_dir / "0.bin").stat().st_ino  # not copied
+        part_path(folder, 0).write_bytes(b"torn")
+        assert read_part(folder, "answers", 0) is None
+        out.publish()
+    assert names(run.activations_dir) == ["0.bin", "1.bin", "rows"]
