@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,8 @@ class Run:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
+        self.live: Callable[[str, Sequence[str]], Any] | None = None
+        """Computes activations that were not stored, as live(hookpoint, clip_ids); set by whoever has the model."""
 
     @classmethod
     def create(cls, path: str | Path) -> Run:

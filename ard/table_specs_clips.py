@@ -63,6 +63,27 @@ CLIPS: tuple[TableSpec, ...] = (
         sort="clip_id",
     ),
     table(
+        "hookpoints",
+        "Each hookpoint's activations: how they are stored and what that costs, and the tokens that stand out.",
+        HOOKPOINT,
+        count("d_in", "Width of x"),
+        count("tokens", "Tokens stored: audio, question and answer of every clip", "tokens", kind=I64),
+        column(
+            "format", STR, "Number format on disk: `float32`, `float16`, `bfloat16`, or `int8` with a scale a token"
+        ),
+        count("bytes", "Size of the files", "bytes", kind=I64),
+        column("storage_fvu", F64, "Σ‖x−x̂‖²/Σ‖x−x̄‖² of storing, on the first 4096 tokens of each file", low=0),
+        count("outliers", "Tokens whose norm exceeds `outlier_factor` times the median of their clip", kind=I64),
+        share("outlier_share", "Their share of the tokens"),
+        column("outlier_factor", F32, "Multiple of a clip's median norm"),
+        column("masked", BOOL, "True when these tokens are left out of training as attention sinks"),
+        optional("outlier_norm_median", F32, "Median norm of these tokens; empty when there are none"),
+        optional("norm_median", F32, "Median norm of all other tokens; empty when there are none"),
+        optional("norm_max", F32, "Largest norm of any token"),
+        key="hookpoint",
+        sort="hookpoint",
+    ),
+    table(
         "captions",
         "Captions of clips, each with who wrote it.",
         CLIP,

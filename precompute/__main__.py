@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tqdm import tqdm
+
 from precompute.stages import STAGES
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # tokenizers warn on every fork otherwise
@@ -44,6 +46,7 @@ def parser() -> Parser:
     status = commands.add_parser("status", help="each stage: done, stale (and why), missing or left out")
     _common(status, run_help="run folder", required=True)
     status.add_argument("--json", action="store_true", help="as JSON")
+    status.add_argument("--verify", action="store_true", help="read every file of activations and compare its hash")
     _steer(commands.add_parser("steer", help="one steered answer as JSON"))
     words = commands.add_parser("dictionary", help="write data/README.md, the meaning of every column")
     words.add_argument("--out", type=Path, default=DICTIONARY)
@@ -167,10 +170,28 @@ def _one_stage(args: argparse.Namespace) -> int:
     return 0
 
 
+def _verify(run: Any, quiet: bool) -> int:
+    """Compare the content of every file of activations with its hash; 1 with the first damaged one."""
+    from ard.activations.shard import SUFFIX, verify
+    from ard.store import RunError
+
+    files = sorted(run.activations_dir.glob(f"*/*{SUFFIX}"))
+    for path in tqdm(files, unit=" file", leave=False, disable=quiet):
+        try:
+            verify(path)
+        except RunError as damage:
+            return _fail(str(damage), 1)
+    if not quiet:
+        print(f"{len(files)} files of activations are as they were written.")
+    return 0
+
+
 def _status(args: argparse.Namespace) -> int:
     from precompute.runner import Runner
 
     run, config = _existing(args)
+    if args.verify:
+        return _verify(run, args.quiet)
     states = Runner(run, config, quiet=True).states()
     if args.json:
         rows = [{**s._asdict(), "record": {k: s.record.get(k) for k in ("rows", "seconds", "bytes")}} for s in states]

@@ -85,8 +85,21 @@ class ActivationsConfig:
     """Clips per forward pass."""
     shard_clips: Positive = 1024
     """Clips per file of activations."""
-    dtype: Literal["float16", "float32"] = "float16"
-    """Number format on disk; float32 for models whose activations exceed 65504."""
+    dtype: Literal["float16", "float32", "bfloat16", "int8"] = "float16"
+    """Number format on disk. float16 ends at 65504, bfloat16 and float32 do not; int8 has a scale for each token and
+    takes half the room. What a format costs in FVU is said, and stands in table `hookpoints`."""
+    store: Literal["disk", "none"] = "disk"
+    """`none`: only norms and marks are written; training reads the model itself, and so does every later stage, clip by
+    clip. Hundreds of GB less at the paper's size, several times the computing."""
+    sinks: Literal["mask", "keep"] = "mask"
+    """Attention sinks (tokens of massive norm): left out of training, or kept in."""
+    sink_factor: Annotated[float, Field(gt=1)] = 10.0
+    """A token is one when its norm exceeds this many times the median of its clip (Ours)."""
+    workers: NotNegative = 2
+    """Threads that decode clips and compute their features ahead of the model; 0 does it in between."""
+    buffer_mb: Positive = 2048
+    """Training sets up to this size (MB) are held in memory; larger ones are read from disk in random order through a
+    buffer of half this size."""
 
 
 @dataclasses.dataclass(frozen=True)

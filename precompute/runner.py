@@ -21,6 +21,7 @@ from typing import Any, Literal, NamedTuple
 
 from tqdm import tqdm
 
+from ard.resumable import resumable
 from ard.store import Run, RunError, Staging
 from precompute import environment
 from precompute.config import Config, ConfigError, to_dict
@@ -167,12 +168,24 @@ class Runner:
             self._say(f"{stage.name}: done already")
             return
         self._say(f"{stage.name}" + (f": again, {state.why}" if state.why else ""))
-        self._run(stage)
+        self._run(stage, fresh=force)
 
-    def _run(self, stage: Stage) -> None:
+    def _staging(
+        self, stage: Stage, ingredients: dict[str, Any], fresh: bool
+    ) -> contextlib.AbstractContextManager[Staging]:
+        """Where the stage's output is collected; of a resumable one, with what was finished under the same settings."""
+        if stage.resumable:
+            fingerprint = _hash(ingredients)
+            record = self.run.manifest.get("stages", {}).get(stage.name, {})
+            same = record.get("fingerprint") == fingerprint  # done, then damaged
+            return resumable(self.run, stage.name, fingerprint, fresh=fresh, repair=same)
+        return self.run.staging(stage.name)
+
+    def _run(self, stage: Stage, *, fresh: bool = False) -> None:
         ingredients, started = self.ingredients(stage), time.perf_counter()
-        with self.run.staging(stage.name) as out:
+        with self._staging(stage, ingredients, fresh) as out:
             context = Context(self.run, self.config, out, self.models, self.quiet)
+            self.run.live = context.read_live
             stage.run(context)
             absent = [t for t in stage.tables if t not in out.rows]
             if absent:

@@ -38,7 +38,7 @@ from ard.models.common import (
     load_weights,
     revision_of,
 )
-from ard.models.inputs import InputError, Inputs, build_inputs, expect_matching, refuse_special_tokens
+from ard.models.inputs import Features, InputError, Inputs, build_inputs, expect_matching, refuse_special_tokens
 
 MODEL_TYPE = "qwen2_audio"
 
@@ -160,9 +160,30 @@ class AudioLM:
         frames = math.ceil(samples / self.processor.feature_extractor.hop_length)
         return max(int(self._encoder_tokens(torch.tensor([frames]))[0]), 0)
 
+    def prompt_tokens(self, prompt: str) -> int:
+        """Tokens of a prompt with its turn marks, the audio counted as one; more than `Inputs.prompt` by the prefix."""
+        return len(self.processor.tokenizer(self._render(prompt))["input_ids"])
+
+    def hear(self, audios: Sequence[np.ndarray], *, sampling_rate: int | None = None) -> Features:
+        """The clips as the encoder takes them, for `prepare`; safe in another thread, in page-locked memory for a GPU.
+
+        Raises:
+            AudioError: a clip is not usable, too long or too short for two audio tokens, or at another rate.
+        """
+        clips = self._check_clips(audios, sampling_rate)
+        out = self.processor.feature_extractor(
+            clips,
+            sampling_rate=self.sampling_rate,
+            return_attention_mask=True,
+            padding="max_length",
+            return_tensors="pt",
+        )
+        features = Features(out["input_features"], out["attention_mask"])
+        return features.pinned() if self.device.type == "cuda" else features
+
     def prepare(
         self,
-        audios: Sequence[np.ndarray],
+        audios: Sequence[np.ndarray] | Features,
         prompts: Sequence[str],
         answers: Sequence[str] | None = None,
         *,
@@ -172,7 +193,7 @@ class AudioLM:
         """Clips and questions as the model's tensors, with the role of every position.
 
         Args:
-            audios: mono float clips at `self.sampling_rate`, none longer than the window.
+            audios: mono float clips at `self.sampling_rate`, none longer than the window; or what `hear` made of them.
             prompts: the question about each clip.
             answers: where given, the assistant's turn is filled in (for losses and for activations).
             sampling_rate: of the clips; checked when given.
@@ -185,25 +206,15 @@ class AudioLM:
         expect_matching(len(audios), len(prompts), None if answers is None else len(answers))
         refuse_special_tokens("Prompt", prompts, self._special)
         refuse_special_tokens("Answer", answers or [], self._special)
-        clips = self._check_clips(audios, sampling_rate)
-        out = self.processor(
-            text=[self._render(prompt) for prompt in prompts],
-            audio=clips,
-            sampling_rate=self.sampling_rate,
-            padding=True,
-            return_tensors="pt",
-        )
-        if "input_features" not in out:
-            raise ModelError(
-                "The processor returned no input_features: the model would hear nothing; update transformers."
-            )
-        features = {name: out[name] for name in ("input_features", "feature_attention_mask")}
-        keep = out["attention_mask"].bool()
+        features = audios if isinstance(audios, Features) else self.hear(audios, sampling_rate=sampling_rate)
+        counts = self._encoder_tokens(features.feature_attention_mask.sum(-1)).tolist()
+        mark = self.processor.audio_token
+        texts = [self._render(p).replace(mark, mark * n, 1) for p, n in zip(prompts, counts, strict=True)]
         inputs = build_inputs(
-            [ids[mask].tolist() for ids, mask in zip(out["input_ids"], keep, strict=True)],
-            [self._answer_ids(answer, end_answer) for answer in answers] if answers else [[]] * len(clips),
-            features,
-            expected_audio=self._encoder_tokens(features["feature_attention_mask"].sum(-1)).tolist(),
+            self.processor.tokenizer(texts)["input_ids"],
+            [self._answer_ids(answer, end_answer) for answer in answers] if answers else [[]] * len(features),
+            features.tensors,
+            expected_audio=counts,
             audio_token_id=self.processor.audio_token_id,
             pad_token_id=self._pad_id,
         )
@@ -246,8 +257,12 @@ class AudioLM:
     # ---- computing ----------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def activations(self, inputs: Inputs, layers: Sequence[int]) -> dict[int, Float[Tensor, "B L d"]]:
+    def activations(
+        self, inputs: Inputs, layers: Sequence[int], *, as_computed: bool = False
+    ) -> dict[int, Float[Tensor, "B L d"]]:
         """Activations x of Eq. 1 at the asked layers, float32; one forward pass that ends after the highest of them.
+
+        `as_computed` leaves them in the model's own precision.
 
         Equals `hidden_states[l + 1]`, for the last layer before the final norm. Padding positions hold no meaning.
 
@@ -256,7 +271,7 @@ class AudioLM:
         """
         with read(self, layers, stop=True) as got:
             self._forward(inputs)
-        return {layer: got[layer].float() for layer in layers}
+        return {layer: got[layer] if as_computed else got[layer].float() for layer in layers}
 
     @torch.no_grad()
     def generate(

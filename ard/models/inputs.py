@@ -13,8 +13,28 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the model hears of a batch of clips, computed once and ahead of time; `AudioLM.hear` makes it."""
+
+    input_features: Float[Tensor, "B mels frames"]
+    feature_attention_mask: Int[Tensor, "B frames"]
+
+    def __len__(self) -> int:
+        return len(self.input_features)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """By the names of the model's arguments."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def pinned(self) -> Features:
+        """The same in page-locked memory, from which a GPU copies while it computes."""
+        return Features(**{name: value.pin_memory() for name, value in self.tensors.items()})
 
 
 class InputError(ValueError):
@@ -55,9 +75,12 @@ class Inputs:
         return self.text & ~self.answer
 
     def to(self, device: str | torch.device) -> Inputs:
-        """The same batch on another device."""
-        moved: dict[str, Any] = {"tensors": {name: value.to(device) for name, value in self.tensors.items()}}
-        moved |= {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "tensors"}
+        """The same batch on another device; a GPU copies from page-locked memory without being waited for."""
+        free = torch.device(device).type == "cuda"
+        moved: dict[str, Any] = {"tensors": {k: v.to(device, non_blocking=free) for k, v in self.tensors.items()}}
+        moved |= {
+            f.name: getattr(self, f.name).to(device, non_blocking=free) for f in fields(self) if f.name != "tensors"
+        }
         return Inputs(**moved)
 
 

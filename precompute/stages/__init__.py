@@ -44,7 +44,8 @@ def _files(config: Config) -> str:
 
 
 def _activations(config: Config) -> Any:
-    return {"activations": _without(config.activations, "batch") | {"layers": list(config.layers)}}
+    speed = ("batch", "workers", "buffer_mb")
+    return {"activations": _without(config.activations, *speed) | {"layers": list(config.layers)}}
 
 
 def _sae(config: Config) -> Any:
@@ -81,12 +82,13 @@ _DECLARED = (
     ),
     _stage(
         "activations",
-        version=1,
+        version=2,
         needs=("clips",),
         uses=_activations,
         models=("audio_lm",),
-        tables=("answers",),
+        tables=("answers", "hookpoints"),
         folders=("activations",),
+        resumable=True,
     ),
     _stage(
         "sae",

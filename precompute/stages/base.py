@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,8 +17,11 @@ from precompute.config import Config
 from precompute.environment import model_source
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ard.models.audio_lm import AudioLM
     from ard.models.clap import Clap
+    from precompute.live import LiveClips
 
 T = TypeVar("T")
 TRAIN = "train"
@@ -54,6 +57,8 @@ class Stage:
     """Folders it writes."""
     files: tuple[str, ...] = ()
     """Other files it writes, at the top of the run folder."""
+    resumable: bool = False
+    """Goes on with the parts that an interrupted process finished (ard/resumable.py)."""
     listing: Callable[[Config], str] = lambda _: ""
     """Hash of the outside files it reads; empty if none."""
 
@@ -110,6 +115,7 @@ class Context:
     quiet: bool = False
     notes: dict[str, Any] = field(default_factory=dict)
     """Top-level entries for the manifest."""
+    _live: LiveClips | None = None
 
     def say(self, text: str) -> None:
         """A line for the person at the console, unless `--quiet`."""
@@ -137,6 +143,14 @@ class Context:
     def load_audio(self, names: Iterable[str]) -> list[np.ndarray]:
         """Mono float32 samples of the run's own copies, at the AudioLLM's rate."""
         return [sf.read(self.run.audio_dir / name, dtype="float32")[0] for name in names]
+
+    def read_live(self, hookpoint: str, clip_ids: Sequence[str]) -> Tensor:
+        """Activations [tokens, d] of clips, computed now; for a run that does not store them."""
+        if self._live is None:
+            from precompute.live import LiveClips
+
+            self._live = LiveClips(self.run, lambda: self.models.audio_lm, self.load_audio)
+        return self._live.read(hookpoint, clip_ids)
 
     def sae_ids(self) -> list[str]:
         """Ids of the run's SAEs, the default one first."""

@@ -12,10 +12,12 @@ from ard import tables
 from ard.hooks import replace as replace_hook
 from ard.sae import SAEConfig, TopKSAE
 from ard.sinks import find_sinks
+from ard.token_source import TensorSource
 from ard.train import TrainConfig, evaluate, fit
 from precompute.config import SAEEntry
 from precompute.shards import Shards
-from precompute.stages.base import TRAIN, Context, batched
+from precompute.sources import in_memory, open_set, open_source
+from precompute.stages.base import Context, batched
 
 
 class Losses(NamedTuple):
@@ -54,13 +56,15 @@ def train_one(ctx: Context, entry: SAEEntry) -> tuple[dict[str, Any], list[dict[
     """One SAE: its row of `saes`, its rows of `curves`, and itself."""
     lm, section = ctx.models.audio_lm, ctx.config.train
     hookpoint = lm.hookpoint(entry.layer)
-    shards = Shards(ctx.run, hookpoint)
-    x = shards.gather(ctx.ok_clips(TRAIN)["clip_id"].to_pylist(), section.tokens, section.text_weight)
+    source: Any = open_source(ctx, entry)
+    x = in_memory(source, ctx.config.seed)
+    if isinstance(source, TensorSource):
+        source = x
     held_ids = ctx.held_out_clips()["clip_id"].to_pylist()
-    held = shards.gather(held_ids, section.tokens) if held_ids else None
+    held = in_memory(open_set(ctx, Shards(ctx.run, hookpoint), held_ids), ctx.config.seed) if held_ids else None
     cfg = SAEConfig(
         hookpoint=hookpoint,
-        d_in=shards.d_in,
+        d_in=x.shape[1],
         expansion=entry.expansion,
         k=entry.k,
         recipe=entry.recipe,
@@ -70,7 +74,9 @@ def train_one(ctx: Context, entry: SAEEntry) -> tuple[dict[str, Any], list[dict[
         extra={"text_weight": section.text_weight},
     )
     with tqdm(total=section.steps, unit=" step", leave=False, disable=ctx.quiet, desc=cfg.sae_id) as bar:
-        result = fit(x, cfg, _train_config(ctx), held, progress=lambda done, _total: bar.update(done - bar.n) and None)
+        result = fit(
+            source, cfg, _train_config(ctx), held, progress=lambda done, _total: bar.update(done - bar.n) and None
+        )
     held_metrics, train_metrics = result.metrics, evaluate(result.sae, x)
     losses = _losses(ctx, result.sae, entry.layer, x.float().mean(0)) if section.loss_clips else None
     sae_id = result.sae.cfg.sae_id
@@ -131,7 +137,8 @@ def _losses(ctx: Context, sae: TopKSAE, layer: int, mean: Tensor) -> Losses:
 
         def put(new: Any, free: Tensor = free) -> Any:
             def fn(x: Tensor, _context: Any) -> Tensor:
-                where = (free & ~find_sinks(x, free)).unsqueeze(-1)
+                kept = find_sinks(x, free, factor=part.sink_factor) if part.sinks == "mask" else ~free
+                where = (free & ~kept).unsqueeze(-1)
                 return torch.where(where, new(x).to(x.dtype), x)
 
             return fn

@@ -145,11 +145,15 @@ def test_an_unexpanded_prompt_is_refused(lm: AudioLM) -> None:
         build_inputs([[9, 5, 9]], [[]], features, expected_audio=[2], audio_token_id=9, pad_token_id=0)
 
 
-def test_a_deaf_processor_is_refused(lm: AudioLM, monkeypatch: pytest.MonkeyPatch) -> None:
-    text_only = lm.processor.tokenizer(["a"], return_tensors="pt")
-    monkeypatch.setattr(type(lm.processor), "__call__", lambda self, **kwargs: text_only)
-    with pytest.raises(ModelError, match="hear nothing"):
-        lm.prepare([tone(1)], [QUESTION])
+def test_inputs_are_what_the_processor_makes(lm: AudioLM) -> None:
+    """Features and audio tokens made apart equal the processor's own, clip by clip, padding aside."""
+    texts = [lm._render(prompt) for prompt in MIXED[1]]
+    out = lm.processor(text=texts, audio=MIXED[0], sampling_rate=16000, padding=True, return_tensors="pt")
+    heard = lm.hear(MIXED[0])
+    assert len(heard) == len(MIXED[0])
+    for inputs in (lm.prepare(MIXED[0], MIXED[1]), lm.prepare(heard, MIXED[1])):
+        for name in ("input_features", "feature_attention_mask", "input_ids", "attention_mask"):
+            assert inputs.tensors[name].equal(out[name]), name
 
 
 @pytest.mark.parametrize(
