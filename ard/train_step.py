@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ard.kernels import backend, dense
 from ard.kernels.active import Active
-from ard.kernels.state import AdamStep, Extra, Gradients, Weights
+from ard.kernels.state import AdamStep, Extra, Gradients, Weights, adam_vector
 from ard.sae import TopKSAE
 from ard.train_config import TrainConfig
 
@@ -161,8 +161,4 @@ class CompiledStep:
     def _update_b_dec(self, grad: Float[Tensor, " d_in"], scale: float, adam: AdamStep) -> None:
         if self.sae.b_dec is None:
             return
-        first, second = self.moments.of("b_dec")
-        grad = grad * scale
-        first.lerp_(grad, 1 - adam.beta1)
-        second.mul_(adam.beta2).addcmul_(grad, grad, value=1 - adam.beta2)
-        self.sae.b_dec.data.addcdiv_(first, second.sqrt().mul_(adam.root).add_(adam.eps), value=-adam.rate)
+        adam_vector(self.sae.b_dec.data, *self.moments.of("b_dec"), grad, scale, adam)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ard.kernels.state import Gradients
@@ -43,14 +43,17 @@ def step(
     k: int,
     prefixes: Sequence[int] = (),
     over_batch: bool = False,
+    chosen: Bool[Tensor, "tokens d_sae"] | None = None,
 ) -> Reference:
     """Loss Σ_p E‖x − x̂_p‖² with x̂_p from the latents below prefixes[p] (default: all, once), and its gradients.
 
     z = TopK(ReLU(W_enc (x − b_dec) + b_enc)),  x̂ = z W_dec + b_dec;  everything in float64.
+    With `chosen` these latents are kept in place of the k largest.
     """
     target, w_enc, b_enc, w_dec, b_dec = (t.double() for t in (target, w_enc, b_enc, w_dec, b_dec))
     centred = target - b_dec
-    z = (batch_topk if over_batch else topk)(centred @ w_enc.T + b_enc, k)
+    pre = centred @ w_enc.T + b_enc
+    z = pre * chosen if chosen is not None else (batch_topk if over_batch else topk)(pre, k)
     d_x_hat = []
     x_hat, dz, dw_dec = [], torch.zeros_like(z), torch.zeros_like(w_dec)
     for prefix in prefixes or (len(w_enc),):
@@ -58,7 +61,7 @@ def step(
         d_x_hat.append(2 * (x_hat[-1] - target) / len(target))
         dz[:, :prefix] += d_x_hat[-1] @ w_dec[:prefix].T
         dw_dec[:prefix] += z[:, :prefix].T @ d_x_hat[-1]
-    dz = dz * (z > 0)
+    dz = dz * (z != 0)
     gradients = Gradients(dz.T @ centred, dw_dec, dz.sum(0))
     db_dec = torch.stack(d_x_hat).sum((0, 1)) - dz.sum(0) @ w_enc
     loss = sum((x - target).square().sum(-1).mean() for x in x_hat)

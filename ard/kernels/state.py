@@ -56,3 +56,11 @@ class AdamStep(NamedTuple):
     def at(cls, step: int, lr: float) -> AdamStep:
         """Step `step`, counted from 1, with learning rate lr."""
         return cls(lr / (1 - 0.9**step), 1 / math.sqrt(1 - 0.999**step))
+
+
+def adam_vector(w: Tensor, first: Tensor, second: Tensor, grad: Tensor, scale: float, adam: AdamStep) -> None:
+    """One step of Adam on a weight of any shape, in place, by torch: for the biases."""
+    grad = grad * scale
+    first.lerp_(grad, 1 - adam.beta1)
+    second.mul_(adam.beta2).addcmul_(grad, grad, value=1 - adam.beta2)
+    w.addcdiv_(first, second.sqrt().mul_(adam.root).add_(adam.eps), value=-adam.rate)
