@@ -25,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ard import train_checkpoint
-from ard.metrics import CHUNK, ActivationStats, Metrics, activation_stats, evaluate, geometric_median
+from ard.metrics import CHUNK, ActivationStats, Metrics, activation_stats, evaluate, geometric_median, measure
 from ard.sae import SAEConfig, SAEError, TopKSAE
 from ard.token_source import TensorSource, TokenSource, token_batches
 from ard.train_config import TrainConfig, learning_rate
@@ -61,6 +61,8 @@ class FitResult(NamedTuple):
     """Which kernels computed the steps: `plain`, `dense` or `sparse`."""
     measured_ms: dict[str, float] | None = None
     """Milliseconds a step of each kind took when `auto` chose; None where nothing was measured."""
+    per_latent: Tensor | None = None
+    """Tokens of the set behind `metrics` on which each latent is above 0 [d_sae]."""
 
 
 def initial_sae(
@@ -164,7 +166,8 @@ def fit_many(
 
 def _result(run: SAERun, x: Tensor) -> FitResult:
     sae = run.finished()
-    return FitResult(sae, run.log.rows, evaluate(sae, x), run.train, run.kernels, run.measured_ms)
+    found = measure(sae, x)
+    return FitResult(sae, run.log.rows, found.metrics, run.train, run.kernels, run.measured_ms, found.per_latent)
 
 
 def _source(name: str, x: Tensor | TokenSource, cfgs: Sequence[SAEConfig]) -> TokenSource:

@@ -161,4 +161,5 @@ class CompiledStep:
     def _update_b_dec(self, grad: Float[Tensor, " d_in"], scale: float, adam: AdamStep) -> None:
         if self.sae.b_dec is None:
             return
-        adam_vector(self.sae.b_dec.data, *self.moments.of("b_dec"), grad, scale, adam)
+        first, second = self.moments.of("b_dec")
+        adam_vector(self.sae.b_dec.data, first, second, grad, scale, adam)

@@ -64,7 +64,7 @@ def _decode(values, ids, first, counts, weights, base, out, low, high, width, D:
 
 @triton.jit
 def _dz(tokens, latents, offset, g, weights, out, n_tokens, width, D: tl.constexpr):
-    """dz of one pair: g_n · W_dec[m], g of the block of prefixes that m lies in."""
+    """Gradient dz of one pair: g_n · W_dec[m], g of the block of prefixes that m lies in."""
     pair = tl.program_id(0).to(tl.int64)
     token, latent = tl.load(tokens + pair).to(tl.int64), tl.load(latents + pair).to(tl.int64)
     row = g + (tl.load(offset + latent) * n_tokens + token) * width
@@ -156,7 +156,7 @@ def _columns(width: int) -> int:
 
 
 def select(pre: Float[Tensor, "tokens d_sae"], bias: Float[Tensor, " d_sae"], k: int) -> Active:
-    """z = TopK(ReLU(pre + bias)): the k largest positive values of each token, ties to the lowest latent_id.
+    """Latents z = TopK(ReLU(pre + bias)): the k largest positive values of each token, ties to the lowest latent_id.
 
     Raises:
         ValueError: the dictionary is too wide for one program.
@@ -246,4 +246,5 @@ def update(weights: Weights, moments: tuple[Tensor, ...], grad: Gradients, scale
         weights.W_enc, *moments[:2], grad.W_enc, low, scale, *adam, unit=False, copy=weights.low is not None, **shape
     )
     _adam[(d_sae,)](weights.W_dec, *moments[2:4], grad.W_dec, low, scale, *adam, unit=weights.unit, copy=False, **shape)
-    adam_vector(weights.b_enc, *moments[4:6], grad.b_enc, scale, adam)
+    first, second = moments[4:6]
+    adam_vector(weights.b_enc, first, second, grad.b_enc, scale, adam)

@@ -67,7 +67,7 @@ def pre_activations(draw: st.DrawFn) -> tuple[torch.Tensor, torch.Tensor, int]:
 def test_topk_is_that_of_a_stable_sort(
     ops: ModuleType, case: tuple[torch.Tensor, torch.Tensor, int], low: bool
 ) -> None:
-    pre, bias, k = on(ops, *case[:2]) + (case[2],)
+    (pre, bias), k = on(ops, *case[:2]), case[2]
     pre = pre.bfloat16() if low else pre
     active = ops.select(pre, bias, k)
     wanted = reference.topk(pre.float() + bias, k)
@@ -79,7 +79,7 @@ def test_topk_is_that_of_a_stable_sort(
 def test_batch_topk_is_that_of_a_stable_sort(
     ops: ModuleType, case: tuple[torch.Tensor, torch.Tensor, int], low: bool
 ) -> None:
-    pre, bias, k = on(ops, *case[:2]) + (case[2],)
+    (pre, bias), k = on(ops, *case[:2]), case[2]
     pre = pre.bfloat16() if low else pre
     active = ops.select_batch(pre, bias, k)
     wanted = reference.batch_topk(pre.float() + bias, k)
