@@ -6,12 +6,14 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+PEERS := .venv-peers
+PEERS_STAMP := $(PEERS)/.installed
 RUN ?= data/runs/demo
 # Set by `make test-full`: the fault, load and property tests then run at their full counts.
 ARD_FULL ?=
 PYTEST_ARGS ?=
 
-.PHONY: help demo setup browser test test-full check format bench
+.PHONY: help demo setup peers browser test test-full check format bench
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +23,7 @@ help:
 	@echo "make test-full  every test, full counts"
 	@echo "make check      format, lint, types, import rules"
 	@echo "make format     let ruff mend what it can"
+	@echo "make peers      .venv-peers with the libraries we compare with"
 	@echo "make bench      every benchmark, results in benchmarks/results/"
 
 demo: setup
@@ -38,6 +41,15 @@ $(STAMP): requirements.lock
 	@$(PY) -m pip install --disable-pip-version-check -r requirements.lock
 	@$(PY) -W ignore -c "import umap"  # compiles its kernels once, here and not in the first run
 	@touch $(STAMP)
+
+# The libraries we compare with, apart from our own: benchmarks and format tests run them as another process.
+peers: $(PEERS_STAMP)
+
+$(PEERS_STAMP): benchmarks/peers.lock $(STAMP)
+	@$(PEERS)/bin/python -m pip --version >/dev/null 2>&1 || $(PY) -m venv --clear $(PEERS)
+	@echo "Installing the peers into $(PEERS) (some minutes, once)"
+	@$(PEERS)/bin/python -m pip install --disable-pip-version-check --no-deps -r benchmarks/peers.lock
+	@touch $(PEERS_STAMP)
 
 browser: setup
 	@$(PY) -m tests.browser.ensure_browser
@@ -58,6 +70,6 @@ test: setup browser check
 test-full:
 	$(MAKE) test ARD_FULL=1
 
-bench: setup
+bench: setup peers
 	@found=0; for f in benchmarks/bench_*.py; do [ -e "$$f" ] || continue; found=1; echo "== $$f"; $(PY) "$$f" || exit 1; done; \
 	  [ $$found = 1 ] || { echo "There is no benchmark yet: benchmarks/bench_*.py is what this command runs."; exit 2; }

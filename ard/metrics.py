@@ -66,9 +66,43 @@ def geometric_median(x: Float[Tensor, "tokens d_in"], steps: int = 100, tol: flo
     return median
 
 
-@torch.no_grad()
+class Measured(NamedTuple):
+    """Metrics of an SAE, and on how many of the tokens each latent is above 0 [d_sae]."""
+
+    metrics: Metrics
+    per_latent: Tensor
+
+
+class DensityBin(NamedTuple):
+    """Latents whose density (share of tokens with z > 0) is above `low` and at most `high`; 0 and 0: those at 0."""
+
+    low: float
+    high: float
+    latents: int
+
+
+DENSITY_EDGES = (0.0, *(10 ** (half / 2) for half in range(-12, 1)))
+"""Edges of the density histogram: half powers of ten from 1e-6 to 1."""
+
+
+def density_histogram(per_latent: Tensor, tokens: int) -> list[DensityBin]:
+    """How many latents are how dense; every latent is in one bin, and the first holds those that never fire."""
+    edges = torch.tensor(DENSITY_EDGES, dtype=torch.float64)
+    edges[-1] = 1.0
+    places = torch.bucketize(per_latent.double() / tokens, edges)
+    counts = torch.bincount(places, minlength=len(edges)).tolist()
+    lows = [0.0, *edges[:-1].tolist()]
+    return [DensityBin(low, high, n) for low, high, n in zip(lows, edges.tolist(), counts, strict=True)]
+
+
 def evaluate(sae: TopKSAE, x: Float[Tensor, "tokens d_in"], batch: int = 4096) -> Metrics:
-    """FVU = Σ‖x − x̂‖² / Σ‖x − x̄‖², L0 and dead fraction over all tokens of x.
+    """The metrics of `measure` alone."""
+    return measure(sae, x, batch).metrics
+
+
+@torch.no_grad()
+def measure(sae: TopKSAE, x: Float[Tensor, "tokens d_in"], batch: int = 4096) -> Measured:
+    """FVU = Σ‖x − x̂‖² / Σ‖x − x̄‖², L0, dead fraction and tokens per latent over all tokens of x.
 
     Sums are accumulated in float64 over the whole set and divided once: a mean of the batches' ratios would weigh
     quiet batches as much as loud ones.
@@ -79,14 +113,13 @@ def evaluate(sae: TopKSAE, x: Float[Tensor, "tokens d_in"], batch: int = 4096) -
     mean = activation_stats(x).mean
     device = sae.W_enc.device
     residual = variance = 0.0
-    active, fired = 0, torch.zeros(sae.cfg.d_sae, dtype=torch.bool, device=device)
+    per_latent = torch.zeros(sae.cfg.d_sae, dtype=torch.long, device=device)
     for part in x.split(batch):
         out = sae(part.to(device))
         residual += float((part.double() - out.x_hat.cpu().double()).square().sum())
         variance += float((part.double() - mean).square().sum())
-        counts = torch.count_nonzero(out.z, dim=0)  # z is never negative
-        active += int(counts.sum())
-        fired |= counts > 0
+        per_latent += torch.count_nonzero(out.z, dim=0)  # z is never negative
     if variance == 0:
         raise SAEError(f"All {len(x)} tokens are equal, so FVU is undefined; give more varied activations.")
-    return Metrics(residual / variance, active / len(x), 1 - int(fired.sum()) / sae.cfg.d_sae, len(x))
+    active, dead = int(per_latent.sum()), 1 - int((per_latent > 0).sum()) / sae.cfg.d_sae
+    return Measured(Metrics(residual / variance, active / len(x), dead, len(x)), per_latent.cpu())

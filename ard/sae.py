@@ -5,10 +5,17 @@ The paper, for an activation x of d_in values (output of one decoder layer) and 
     z  = TopK(W_enc x + b_enc)                W_enc [d_sae, d_in]   b_enc [d_sae]
     x̂  = W_dec z                              loss ‖x − x̂‖²         no decoder bias
 
-Two recipes:
+Two recipes, and two variants of the second:
 
     paper          z = TopK(ReLU(W_enc x + b_enc)),                    x̂ = z W_dec
     recommended    z = TopK(ReLU(W_enc (s x − b_dec) + b_enc)),        x̂ = (z W_dec + b_dec) / s
+    batchtopk      as recommended, but trained with the k · batch largest of a whole batch, and used with one
+                   threshold θ: z = a where a = W_enc (s x − b_dec) + b_enc > θ, else 0 (Bussmann et al. 2024,
+                   arXiv 2412.06410). θ is the smallest latent above 0 of a training batch, averaged over the last
+                   ten or so batches, and lies in cfg.json (`extra.threshold`). A token then has k latents on
+                   average, not at most k; before training there is no θ, and z = TopK.
+    matryoshka     as recommended, trained so that nested prefixes of the dictionary reconstruct x too: the sum of
+                   their losses (Bussmann et al. 2025, arXiv 2503.17547); `extra.prefixes`
 
 Ours, where the paper is silent or where memory order matters:
 - `W_dec` is stored with one **row** per latent, [d_sae, d_in], so x̂ = z @ W_dec; it is the transpose of the paper's.
@@ -82,7 +89,7 @@ class TopKSAE(nn.Module):
     def __init__(self, cfg: SAEConfig, *, init_weights: bool = True) -> None:
         """Weights drawn from `cfg.seed`; with `init_weights=False` they are left unset, for loading.
 
-        Ours: `paper` starts as torch's linear layers do, U(±1/sqrt(fan_in)), encoder and decoder apart; `recommended`
+        Ours: `paper` starts as torch's linear layers do, U(±1/sqrt(fan_in)), encoder and decoder apart; the others
         with unit decoder rows, W_enc equal to W_dec, and zero biases (training then moves b_dec to the data's centre).
         """
         super().__init__()
@@ -90,7 +97,7 @@ class TopKSAE(nn.Module):
         self.W_enc = nn.Parameter(torch.empty(cfg.d_sae, cfg.d_in))
         self.b_enc = nn.Parameter(torch.empty(cfg.d_sae))
         self.W_dec = nn.Parameter(torch.empty(cfg.d_sae, cfg.d_in))
-        self.b_dec = nn.Parameter(torch.zeros(cfg.d_in)) if cfg.recipe == "recommended" else None
+        self.b_dec = nn.Parameter(torch.zeros(cfg.d_in)) if cfg.recipe != "paper" else None
         if init_weights:
             self._init_weights(torch.Generator().manual_seed(cfg.seed))
 
@@ -123,7 +130,13 @@ class TopKSAE(nn.Module):
         return F.linear(centred, self.W_enc, self.b_enc)
 
     def topk(self, pre: Float[Tensor, "*tokens d_sae"]) -> Float[Tensor, "*tokens d_sae"]:
-        """Latents z = TopK(ReLU(pre)), dense, at most k non-zero values a token (Eq. 1)."""
+        """Latents z = TopK(ReLU(pre)), dense, at most k non-zero values a token (Eq. 1).
+
+        A trained `batchtopk` SAE: every pre-activation above its threshold θ, k of them on average. NaN stays.
+        """
+        theta = self.cfg.threshold
+        if theta is not None:
+            return torch.where(pre <= theta, pre.new_zeros(()), pre)
         return topk_relu(pre, self.cfg.k)
 
     def encode(self, x: Float[Tensor, "*tokens d_in"]) -> Float[Tensor, "*tokens d_sae"]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-Recipe = Literal["paper", "recommended"]
+Recipe = Literal["paper", "recommended", "batchtopk", "matryoshka"]
 FORMAT = "ard-topk-sae/1"
 CONFIG_FILE = "cfg.json"
 WEIGHTS_FILE = "sae.safetensors"
@@ -31,7 +31,8 @@ class SAEConfig:
     k: int
     """Latents kept per token."""
     recipe: Recipe
-    """`paper` (exactly Eq. 1) or `recommended` (decoder bias, unit decoder rows, scaled x)."""
+    """`paper` (exactly Eq. 1), `recommended` (decoder bias, unit decoder rows, scaled x), or one of its variants
+    `batchtopk` and `matryoshka` (see `ard.sae`)."""
     scale: float = 1.0
     """x is multiplied by this before encoding and x̂ divided by it; 1.0 for `paper`."""
     seed: int = 0
@@ -62,11 +63,40 @@ class SAEConfig:
             raise SAEError(f"k is {self.k}; with d_sae = {self.d_sae} it must be between 1 and {self.d_sae}.")
         if self.recipe == "paper" and self.scale != 1.0:
             raise SAEError(f"scale is {self.scale}; the paper recipe does not scale x, so leave it at 1.0.")
+        if self.threshold is not None and not 0 < self.threshold < math.inf:
+            raise SAEError(f"extra.threshold is {self.threshold}; a batchtopk SAE's is a finite number above 0.")
+        self._check_prefixes()
+
+    def _check_prefixes(self) -> None:
+        given = self.prefixes
+        if any(isinstance(p, bool) or not isinstance(p, int) for p in given) or not all(
+            a < b for a, b in zip((0, *given), given, strict=False)
+        ):
+            raise SAEError(f"extra.prefixes is {list(given)}; give rising whole numbers from 1, the last one d_sae.")
+        if given[-1] != self.d_sae:
+            raise SAEError(f"extra.prefixes ends with {given[-1]}; the last one must be d_sae = {self.d_sae}.")
 
     @property
     def d_sae(self) -> int:
         """Number of latents."""
         return round(self.expansion * self.d_in)
+
+    @property
+    def threshold(self) -> float | None:
+        """`batchtopk`: what a pre-activation must exceed once trained (`extra.threshold`); None otherwise."""
+        found = self.extra.get("threshold") if self.recipe == "batchtopk" else None
+        return None if found is None else float(found)
+
+    @property
+    def prefixes(self) -> tuple[int, ...]:
+        """`matryoshka`: the nested dictionaries' sizes (`extra.prefixes`; default d_sae / 16, / 8, / 4, / 2, / 1).
+
+        The other recipes have one, the whole dictionary.
+        """
+        if self.recipe != "matryoshka":
+            return (self.d_sae,)
+        halves = sorted({max(1, self.d_sae // 2**i) for i in range(5)})
+        return tuple(self.extra.get("prefixes") or halves)
 
     @property
     def sae_id(self) -> str:

@@ -122,7 +122,7 @@ SAES: tuple[TableSpec, ...] = (
         column("d_sae", I32, "Number of latents", low=1),
         column("k", I32, "Latents kept per token by TopK", low=1),
         column("expansion", F32, "d_sae / d_in"),
-        column("recipe", STR, "`paper` or `recommended`"),
+        column("recipe", STR, "`paper`, `recommended`, `batchtopk` or `matryoshka`"),
         count("steps", "Training steps", kind=I64),
         count("tokens", "Tokens seen in training, repeats counted", "tokens", kind=I64),
         column("fvu", F32, "Fraction of variance unexplained on held-out clips: sum ‖x−x̂‖² / sum ‖x−x̄‖²", low=0),
@@ -137,6 +137,7 @@ SAES: tuple[TableSpec, ...] = (
         optional(
             "held_out_clips", I32, "Clips behind fvu, l0 and the losses; 0 = training clips had to be used", "clips"
         ),
+        optional("kernels", STR, "Kernels that computed the training steps", choices=("plain", "dense", "sparse")),
         key="sae_id",
     ),
     table(
@@ -152,6 +153,16 @@ SAES: tuple[TableSpec, ...] = (
         optional("tokens_per_s", F32, "Training speed", "tokens/s"),
         key="sae_id step",
         sort="sae_id step",
+    ),
+    table(
+        "density",
+        "How many latents are how dense: share of the tokens with z > 0, over the held-out tokens of `saes`.",
+        SAE_ID,
+        share("low", "Density above this; 0 and a `high` of 0: latents that never fire"),
+        share("high", "Density up to this"),
+        count("latents", "Latents with that density", "latents"),
+        key="sae_id high",
+        sort="sae_id high",
     ),
     table(
         "latents",

@@ -1,96 +1,53 @@
-"""Fit a TopK sparse autoencoder to stored activations (AR&D, arXiv 2602.22253, section 2; loss ‖x − x̂‖²).
+"""Fit TopK sparse autoencoders to stored activations (AR&D, arXiv 2602.22253, section 2; loss ‖x − x̂‖²).
 
 `paper`: Adam, lr 1e-5, batch 4096, 1e5 steps, nothing else.
 `recommended` (ours): b_dec starts at the centre of the data, x is scaled to E‖x‖ = sqrt(d_in), decoder rows keep unit
 norm, lr 2e-4 / sqrt(d_sae / 16384) with warm-up and a linear end, and AuxK revives dead latents: k_aux of them
 reconstruct what the others left over, with weight 1/32 (Gao et al. 2024, arXiv 2406.04093, A.1, A.2 and 2.4).
+`batchtopk`, `matryoshka` (ours): the same with another choice of latents, or a loss of several (see `ard.sae`).
 
-The same activations, configurations and number of threads give the same weights.
+The same activations, configuration, kernels and number of threads give the same weights on the same kind of machine,
+interrupted or not. With kernels = `auto` a measurement picks the kernels, so two runs may differ in rounding; the
+result names them, and a checkpoint goes on with those it was written by.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import NamedTuple
 
-import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
-from ard.metrics import CHUNK, Metrics, activation_stats, evaluate, geometric_median
-from ard.sae import SAEConfig, SAEError, TopKSAE, topk_relu
+from ard import train_checkpoint
+from ard.metrics import CHUNK, ActivationStats, Metrics, activation_stats, evaluate, geometric_median, measure
+from ard.sae import SAEConfig, SAEError, TopKSAE
+from ard.token_source import TensorSource, TokenSource, token_batches
+from ard.train_config import TrainConfig, learning_rate
+from ard.train_plain import auxk_loss
+from ard.train_run import SAERun
 
-__all__ = ["FitResult", "Metrics", "TrainConfig", "evaluate", "fit"]
+__all__ = [
+    "FitResult",
+    "Metrics",
+    "TokenSource",
+    "TrainConfig",
+    "auxk_loss",
+    "evaluate",
+    "fit",
+    "fit_many",
+    "initial_sae",
+    "learning_rate",
+    "token_batches",
+]
 
-PAPER_LR = 1e-5
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How long and how to train; None means the recipe's own value (see `resolve`)."""
-
-    steps: int = 3000
-    """Optimiser steps (paper: 100,000)."""
-    batch: int = 2048
-    """Tokens a step (paper: 4096)."""
-    lr: float | None = None
-    """Learning rate of Adam. `paper` 1e-5; `recommended` 2e-4 / sqrt(d_sae / 16384)."""
-    warmup: int | None = None
-    """Steps over which lr rises from 0. `paper` 0; `recommended` a twentieth of the steps, at most 1000."""
-    decay: int | None = None
-    """Last steps, over which lr falls to 0. `paper` 0; `recommended` a fifth of the steps."""
-    auxk_coef: float | None = None
-    """Weight of the AuxK loss. `paper` 0; `recommended` 1/32."""
-    auxk: int | None = None
-    """Dead latents that reconstruct the residual. Default d_in / 2, as Gao et al."""
-    dead_after_tokens: int | None = None
-    """A latent that fired nowhere in this many tokens counts as dead. Default one pass over the set, at most 10 M."""
-    b_dec_init: Literal["mean", "median"] = "mean"
-    """`recommended`: b_dec starts at the mean or the geometric median of the tokens."""
-    seed: int = 0
-    """Seed of the order of the tokens."""
-    log_every: int = 100
-    """Steps between two rows of the curves."""
-    compute: Literal["float32", "bfloat16"] = "float32"
-    """Type of the matrix products; the weights and the optimiser stay float32."""
-    device: str = "cpu"
-    """Where to train; activations stay in CPU memory."""
-
-    def resolve(self, cfg: SAEConfig, tokens: int) -> TrainConfig:
-        """This configuration with every None replaced by the recipe's value for `cfg` and a set of `tokens` tokens.
-
-        Raises:
-            SAEError: a value is out of range.
-        """
-        paper = cfg.recipe == "paper"
-        filled = replace(
-            self,
-            lr=_or(self.lr, PAPER_LR if paper else 2e-4 / math.sqrt(cfg.d_sae / 16384)),
-            warmup=_or(self.warmup, 0 if paper else min(1000, self.steps // 20)),
-            decay=_or(self.decay, 0 if paper else self.steps // 5),
-            auxk_coef=_or(self.auxk_coef, 0.0 if paper else 1 / 32),
-            auxk=_or(self.auxk, max(1, cfg.d_in // 2)),
-            dead_after_tokens=_or(self.dead_after_tokens, min(10_000_000, max(1, tokens))),
-        )
-        for name in ("steps", "batch", "log_every", "auxk", "dead_after_tokens", "lr"):
-            if not getattr(filled, name) > 0:
-                raise SAEError(f"{name} is {getattr(filled, name)}; it must be above 0.")
-        for name in ("warmup", "decay", "auxk_coef"):
-            if not getattr(filled, name) >= 0:
-                raise SAEError(f"{name} is {getattr(filled, name)}; it must be 0 or more.")
-        for name, allowed in (("compute", ("float32", "bfloat16")), ("b_dec_init", ("mean", "median"))):
-            if getattr(filled, name) not in allowed:
-                raise SAEError(f"{name} is {getattr(filled, name)!r}; choose one of {', '.join(allowed)}.")
-        return filled
-
-
-def _or(value: T | None, otherwise: T) -> T:
-    return otherwise if value is None else value
+SAMPLE = 1 << 18
+"""Tokens of a `TokenSource` that its scale, mean and training metrics are measured on; a tensor is read whole."""
 
 
 class FitResult(NamedTuple):
@@ -100,37 +57,23 @@ class FitResult(NamedTuple):
     curves: list[dict[str, float]]
     metrics: Metrics
     train: TrainConfig
+    kernels: str = "plain"
+    """Which kernels computed the steps: `plain`, `dense` or `sparse`."""
+    measured_ms: dict[str, float] | None = None
+    """Milliseconds a step of each kind took when `auto` chose; None where nothing was measured."""
+    per_latent: Tensor | None = None
+    """Tokens of the set behind `metrics` on which each latent is above 0 [d_sae]."""
 
 
-def token_batches(tokens: int, batch: int, steps: int, seed: int) -> Iterator[Int[Tensor, " batch"]]:
-    """`steps` index batches of exactly `batch` tokens: passes in random order, one after the other, nothing dropped."""
-    generator = torch.Generator().manual_seed(seed)
-    waiting = torch.empty(0, dtype=torch.long)
-    for _ in range(steps):
-        parts, have = [waiting], len(waiting)
-        while have < batch:
-            parts.append(torch.randperm(tokens, generator=generator))
-            have += tokens
-        joined = torch.cat(parts)
-        waiting = joined[batch:]
-        yield joined[:batch]
+def initial_sae(
+    x: Float[Tensor, "tokens d_in"], cfg: SAEConfig, train: TrainConfig, stats: ActivationStats | None = None
+) -> TopKSAE:
+    """The SAE before the first step; `stats` are those of x, measured here if not given.
 
-
-def learning_rate(step: int, train: TrainConfig) -> float:
-    """Learning rate of step `step` (0-based) of a resolved configuration: linear rise, plateau, linear fall to 0."""
-    lr, warmup, decay = float(train.lr or 0), int(train.warmup or 0), int(train.decay or 0)
-    rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
-    fall = min(1.0, (train.steps - step) / decay) if decay else 1.0
-    return lr * min(rise, fall)
-
-
-def initial_sae(x: Float[Tensor, "tokens d_in"], cfg: SAEConfig, train: TrainConfig) -> TopKSAE:
-    """The SAE before the first step.
-
-    Ours, `recommended`: a scale of 1.0 is replaced by sqrt(d_in) / E‖x‖ measured on x (another value is kept), and
-    b_dec is the mean or the geometric median (of at most 65,536 evenly spaced tokens) of the scaled x.
+    Ours, all recipes but `paper`: a scale of 1.0 is replaced by sqrt(d_in) / E‖x‖ measured on x (another value is
+    kept), and b_dec is the mean or the geometric median (of at most 65,536 evenly spaced tokens) of the scaled x.
     """
-    stats = activation_stats(x)
+    stats = stats or activation_stats(x)
     if cfg.recipe == "paper":
         return TopKSAE(cfg)
     if cfg.scale == 1.0:
@@ -144,142 +87,115 @@ def initial_sae(x: Float[Tensor, "tokens d_in"], cfg: SAEConfig, train: TrainCon
     return sae
 
 
-def auxk_loss(
-    sae: TopKSAE,
-    pre: Float[Tensor, "tokens d_sae"],
-    residual: Float[Tensor, "tokens d_in"],
-    dead: Int[Tensor, " n_dead"],
-    auxk: int,
-) -> Float[Tensor, ""]:
-    """E‖e − ê‖², e = x − x̂ held fixed, ê its reconstruction by the k_aux strongest dead latents (2406.04093, A.2)."""
-    z = topk_relu(pre.index_select(-1, dead), min(auxk, len(dead)))
-    return (residual.detach() - (z @ sae.W_dec[dead]).float()).square().sum(-1).mean()
-
-
-@torch.no_grad()
-def _drop_radial_gradient(sae: TopKSAE) -> None:
-    """Remove the part of each decoder row's gradient along the row: it would only change the norm that is reset."""
-    grad = sae.W_dec.grad
-    if grad is not None:
-        grad.sub_((grad * sae.W_dec).sum(-1, keepdim=True) * sae.W_dec)
-
-
-@torch.no_grad()
-def _unit_rows(sae: TopKSAE) -> None:
-    sae.W_dec.copy_(F.normalize(sae.W_dec, dim=-1))
-
-
-class _Log:
-    """Sums between two rows of the curves, and how long each latent has been silent."""
-
-    def __init__(self, sae: TopKSAE, train: TrainConfig) -> None:
-        device = sae.W_enc.device
-        self.rows: list[dict[str, float]] = []
-        self.silent = torch.zeros(sae.cfg.d_sae, dtype=torch.long, device=device)
-        self.train, self.seen, self.window = train, 0, int(train.dead_after_tokens or 1)
-        self._restart(device)
-
-    def _restart(self, device: torch.device) -> None:
-        self.sums = torch.zeros(4, dtype=torch.float64, device=device)  # loss, Σ‖x−x̂‖², Σ‖x−x̄‖², Σ active
-        self.steps, self.tokens, self.since = 0, 0, time.perf_counter()
-
-    @torch.no_grad()
-    def add(self, loss: Tensor, residual: Tensor, deviation: Tensor, z: Tensor) -> None:
-        active = torch.count_nonzero(z, dim=0)  # z is never negative
-        parts = (loss.detach(), residual.detach().square().sum(), deviation.square().sum(), active.sum())
-        self.sums += torch.stack([part.double() for part in parts])
-        self.silent += len(z)
-        self.silent[active > 0] = 0
-        self.steps, self.tokens, self.seen = self.steps + 1, self.tokens + len(z), self.seen + len(z)
-
-    def dead(self) -> Tensor:
-        """Ids of the latents that fired nowhere in the last `dead_after_tokens` tokens."""
-        return (self.silent >= self.window).nonzero().squeeze(-1)
-
-    def row(self, step: int, lr: float) -> None:
-        """Close one row; dead_fraction is over the window, or over all tokens so far while these are fewer."""
-        loss, residual, variance, active = self.sums.tolist()
-        if not math.isfinite(loss):
-            raise SAEError(f"The loss is {loss} at step {step}; lower lr ({self.train.lr:g}) or check the activations.")
-        self.rows.append(
-            {
-                "step": step,
-                "tokens": self.seen,
-                "loss": loss / self.steps,
-                "fvu": residual / variance if variance else math.nan,
-                "l0": active / self.tokens,
-                "dead_fraction": float((self.silent >= min(self.window, self.seen)).double().mean()),
-                "lr": lr,
-                "tokens_per_s": self.tokens / max(time.perf_counter() - self.since, 1e-9),
-            }
-        )
-        self._restart(self.sums.device)
-
-
 def fit(
-    x: Float[Tensor, "tokens d_in"],
+    x: Float[Tensor, "tokens d_in"] | TokenSource,
     cfg: SAEConfig,
     train: TrainConfig,
     held_out: Float[Tensor, "held d_in"] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    on_row: Callable[[str, dict[str, float]], None] | None = None,
+    checkpoint: Path | None = None,
+    checkpoint_every: int = 1000,
 ) -> FitResult:
-    """Minimise E‖x − x̂‖² (Eq. 1) over x, plus auxk_coef · AuxK for `recommended`.
+    """Minimise E‖x − x̂‖² (Eq. 1) over x, plus auxk_coef · AuxK for all recipes but `paper`; see `fit_many`."""
+    return fit_many(x, [cfg], train, held_out, progress, on_row, checkpoint, checkpoint_every)[0]
+
+
+def fit_many(
+    x: Float[Tensor, "tokens d_in"] | TokenSource,
+    cfgs: Sequence[SAEConfig],
+    train: TrainConfig,
+    held_out: Float[Tensor, "held d_in"] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    on_row: Callable[[str, dict[str, float]], None] | None = None,
+    checkpoint: Path | None = None,
+    checkpoint_every: int = 1000,
+) -> list[FitResult]:
+    """Train several SAEs in one pass over the same activations: each batch is read once and every SAE steps on it.
+
+    Each ends with the weights it would have if trained alone.
 
     Args:
-        x: activations in CPU memory, any floating type; each step converts its batch to float32.
-        cfg: what to train; `recommended` with scale 1.0 measures its scale on x (see `initial_sae`).
-        train: how to train.
+        x: activations in CPU memory, any floating type, or a source of batches; each batch is converted to float32.
+        cfgs: what to train; all recipes but `paper` with scale 1.0 measure their scale on x (see `initial_sae`).
+        train: how to train, the same for all; a None is each recipe's own value.
         held_out: tokens for the metrics, disjoint from x; without it the metrics are those of x itself.
         progress: called as progress(steps done, steps in all) after every step.
+        on_row: called as on_row(sae_id, row) with each new row of the curves.
+        checkpoint: file that holds the state of the run. Where it is there, training goes on from it; the result is
+            the same bit for bit with the same kernels and number of threads. It stays when training is done.
+        checkpoint_every: steps between two checkpoints; one more is written at the end.
 
     Returns:
-        The trained SAE (on the CPU), curves with step, tokens, loss and fvu in scaled units (both over the steps since
-        the last row), l0, dead_fraction, lr and tokens_per_s, the metrics, and the resolved training configuration.
+        For each SAE: the trained SAE (on the CPU), curves with step, tokens, loss and fvu in scaled units (both over
+        the steps since the last row), l0, dead_fraction, lr and tokens_per_s, the metrics, the resolved configuration,
+        and the kernels used.
 
     Raises:
-        SAEError: shapes or values that cannot be trained on, or a loss that is no longer finite.
+        SAEError: shapes or values that cannot be trained on, a loss that is no longer finite, or a checkpoint of
+            another run.
     """
-    for name, data in (("x", x), ("held_out", held_out)):
-        if data is not None and (data.ndim != 2 or data.shape[1] != cfg.d_in):
-            raise SAEError(f"{name} has shape {list(data.shape)}; it must be [tokens, {cfg.d_in}].")
-    train = train.resolve(cfg, len(x))
-    sae = initial_sae(x, cfg, train).to(train.device)
-    mean = (activation_stats(x).mean * sae.cfg.scale).float().to(train.device)
-    fused = sae.W_enc.device.type in ("cpu", "cuda")
-    adam = torch.optim.Adam(sae.parameters(), lr=float(train.lr or 0), fused=fused)
-    log = _Log(sae, train)
-    for step, rows in enumerate(token_batches(len(x), train.batch, train.steps, train.seed)):
-        lr = learning_rate(step, train)
-        for group in adam.param_groups:
-            group["lr"] = lr
-        _step(sae, x[rows].to(train.device).float(), adam, train, log, mean)
-        if (step + 1) % train.log_every == 0 or step + 1 == train.steps:
-            log.row(step + 1, lr)
+    source = _source("x", x, cfgs)
+    if held_out is not None:
+        _source("held_out", held_out, cfgs)
+    if checkpoint_every < 1:
+        raise SAEError(f"checkpoint_every is {checkpoint_every}; it must be 1 or more.")
+    sample = source.x if isinstance(source, TensorSource) else source.sample(SAMPLE, train.seed)
+    stats = activation_stats(sample)
+    runs = []
+    for cfg in cfgs:
+        resolved = train.resolve(cfg, source.tokens)
+        runs.append(SAERun(initial_sae(sample, cfg, resolved, stats), resolved, stats.mean))
+    fingerprint = _fingerprint(runs, stats, source.tokens)
+    done = _restore(runs, checkpoint, fingerprint)
+    for step, batch in enumerate(source.batches(train.batch, train.steps, train.seed, skip=done), start=done + 1):
+        tokens = batch.to(train.device, non_blocking=True).float()
+        for run in runs:
+            row = run.step(tokens, step)
+            if row is not None and on_row is not None:
+                on_row(run.sae.cfg.sae_id, row)
+        if checkpoint is not None and (step % checkpoint_every == 0 or step == train.steps):
+            states = [run.state() for run in runs]
+            kernels: list[str] = [run.kernels for run in runs]
+            train_checkpoint.write(checkpoint, step, kernels, fingerprint, *map(list, zip(*states, strict=True)))
         if progress is not None:
-            progress(step + 1, train.steps)
-    sae = sae.cpu().eval()
-    return FitResult(sae, log.rows, evaluate(sae, x if held_out is None else held_out), train)
+            progress(step, train.steps)
+    on = sample if held_out is None else held_out
+    return [_result(run, on) for run in runs]
 
 
-def _step(
-    sae: TopKSAE, x: Tensor, adam: torch.optim.Optimizer, train: TrainConfig, log: _Log, mean: Float[Tensor, " d_in"]
-) -> None:
-    """One optimiser step on the batch x; `mean` is the scaled mean of the set, for the curves' FVU."""
-    target = x * sae.cfg.scale
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=train.compute == "bfloat16"):
-        pre = sae.pre_activations(x)
-        z = sae.topk(pre)
-        residual = target - sae.decode_scaled(z).float()
-        loss = residual.square().sum(-1).mean()
-        total, dead = loss, log.dead() if train.auxk_coef else ()
-        if len(dead):
-            total = loss + train.auxk_coef * auxk_loss(sae, pre, residual, dead, int(train.auxk or 1))
-    adam.zero_grad(set_to_none=True)
-    total.backward()
-    unit_rows = sae.cfg.recipe == "recommended"
-    if unit_rows:
-        _drop_radial_gradient(sae)
-    adam.step()
-    if unit_rows:
-        _unit_rows(sae)
-    log.add(loss, residual, target - mean, z)
+def _result(run: SAERun, x: Tensor) -> FitResult:
+    sae = run.finished()
+    found = measure(sae, x)
+    return FitResult(sae, run.log.rows, found.metrics, run.train, run.kernels, run.measured_ms, found.per_latent)
+
+
+def _source(name: str, x: Tensor | TokenSource, cfgs: Sequence[SAEConfig]) -> TokenSource:
+    """Batches of x, whatever x is.
+
+    Raises:
+        SAEError: its width is not that of every SAE.
+    """
+    for cfg in cfgs:
+        if isinstance(x, Tensor) and (x.ndim != 2 or x.shape[1] != cfg.d_in):
+            raise SAEError(f"{name} has shape {list(x.shape)}; it must be [tokens, {cfg.d_in}].")
+        if not isinstance(x, Tensor) and x.d_in != cfg.d_in:
+            raise SAEError(f"{name} has {x.d_in} values a token; SAE {cfg.sae_id} needs {cfg.d_in}.")
+    return TensorSource(x) if isinstance(x, Tensor) else x
+
+
+def _fingerprint(runs: Sequence[SAERun], stats: ActivationStats, tokens: int) -> str:
+    """Hash of everything the result depends on, but the kernels and the machine."""
+    parts = [[asdict(run.sae.cfg), {**asdict(run.train), "device": "", "kernels": ""}] for run in runs]
+    text = json.dumps([parts, tokens, stats.mean.tolist(), stats.mean_norm], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _restore(runs: Sequence[SAERun], checkpoint: Path | None, fingerprint: str) -> int:
+    """Take up a checkpoint where there is one; returns the steps done."""
+    found = None if checkpoint is None else train_checkpoint.read(checkpoint, fingerprint)
+    if found is None:
+        return 0
+    for run, kernels, tensors, values in zip(runs, found.kernels, found.tensors, found.values, strict=True):
+        run.restore(kernels, tensors, values)
+    return found.step

@@ -130,7 +130,7 @@ class AblationConfig:
     """d_sae / d_in."""
     k: Positive = 8
     """Latents kept per token."""
-    recipe: Literal["paper", "recommended"] = "recommended"
+    recipe: Literal["paper", "recommended", "batchtopk", "matryoshka"] = "recommended"
     """As in `sae`."""
     steps: NotNegative = 500
     """Training steps of each; 0: those of `train`. The run's own SAE is taken where all of these agree with it."""

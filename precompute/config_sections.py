@@ -114,8 +114,9 @@ class SAEEntry:
     """d_sae / d_in."""
     k: Positive = 16
     """Latents kept per token."""
-    recipe: Literal["paper", "recommended"] = "recommended"
-    """`paper`: exactly as published; `recommended`: decoder bias, unit rows, AuxK, scaled activations."""
+    recipe: Literal["paper", "recommended", "batchtopk", "matryoshka"] = "recommended"
+    """`paper`: exactly as published; `recommended`: decoder bias, unit rows, AuxK, scaled activations; `batchtopk`:
+    that with k latents a token on average; `matryoshka`: that with nested dictionaries."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +144,12 @@ class TrainSection:
     """Steps between two entries of the curves."""
     compute: Literal["float32", "bfloat16"] = "float32"
     """Number format of the matrix products."""
+    kernels: Literal["auto", "plain", "dense", "sparse"] = "auto"
+    """How a step is computed; `auto` measures and takes the faster of `dense` and `sparse`, which round differently."""
+    clip: Annotated[float, Field(gt=0)] | None = None
+    """Largest norm of the gradient; empty: never clipped."""
+    checkpoint_every: Positive = 1000
+    """Steps between two checkpoints, from which a killed run goes on."""
     loss_clips: NotNegative = 64
     """Held-out clips behind `loss_recovered`; 0 leaves it empty."""
 

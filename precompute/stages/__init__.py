@@ -50,7 +50,7 @@ def _activations(config: Config) -> Any:
 
 def _sae(config: Config) -> Any:
     saes = [asdict(entry) for entry in config.sae]
-    return {"sae": saes, "train": _without(config.train, "log_every"), "seed": config.seed}
+    return {"sae": saes, "train": _without(config.train, "log_every", "checkpoint_every"), "seed": config.seed}
 
 
 def _evaluate(config: Config) -> Any:
@@ -65,7 +65,9 @@ def _steering(config: Config) -> Any:
 
 
 def _ablation(config: Config) -> Any:
-    train = _without(config.train, "log_every", "loss_clips", *(["steps"] if config.ablation.steps else []))
+    train = _without(
+        config.train, "log_every", "checkpoint_every", "loss_clips", *(["steps"] if config.ablation.steps else [])
+    )
     part = asdict(config.ablation) | {"layers": list(config.ablation.layers or config.layers)}
     return {"ablation": part, "train": train, "rank": {"p": config.rank.p}, "seed": config.seed}
 
@@ -92,11 +94,11 @@ _DECLARED = (
     ),
     _stage(
         "sae",
-        version=1,
+        version=2,
         needs=("clips", "activations"),
         uses=_sae,
         models=("audio_lm",),
-        tables=("saes", "curves"),
+        tables=("saes", "curves", "density"),
         folders=("sae",),
     ),
     _stage(

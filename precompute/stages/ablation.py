@@ -19,7 +19,7 @@ from ard.scores import clip_scores, monosemanticity_many
 from precompute.config import SAEEntry
 from precompute.shards import Shards
 from precompute.stages.base import TRAIN, Context
-from precompute.stages.sae import train_one
+from precompute.stages.sae import forget_checkpoints, train_one
 from precompute.stages.scores_io import raw_id
 
 Row = dict[str, Any]
@@ -52,6 +52,7 @@ def run(ctx: Context) -> None:
     for layer, expansion in ctx.progress(grid, unit="SAE"):
         rows.append(_sae(ctx, SAEEntry(layer, expansion, part.k, part.recipe), probing))
     ctx.out.write("ablation", tables.from_rows("ablation", rows))
+    forget_checkpoints(ctx)
     scored = [row for row in rows if row["ms_max"] is not None]
     if scored:
         best = max(scored, key=lambda row: row["ms_max"])
@@ -97,8 +98,8 @@ def _fitted(ctx: Context, entry: SAEEntry) -> Fitted:
     if same:
         return Fitted(TopKSAE.load(ctx.run.sae_dir(same[0]["sae_id"])), same[0], reused=True)
     train = replace(ctx.config.train, steps=steps, loss_clips=0)
-    row, _, sae = train_one(replace(ctx, config=replace(ctx.config, train=train)), entry)
-    return Fitted(sae, row, reused=False)
+    new = train_one(replace(ctx, config=replace(ctx.config, train=train)), entry)
+    return Fitted(new.sae, new.row, reused=False)
 
 
 def _scored(ctx: Context, hookpoint: str, r: np.ndarray, probing: Probing) -> Row:

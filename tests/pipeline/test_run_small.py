@@ -27,6 +27,7 @@ SETTINGS = (
     'sae=[{layer=1,expansion=4,k=4},{layer=2,expansion=2,k=3,recipe="paper"}]',
     "train.steps=30",
     "train.batch=64",
+    "train.kernels=sparse",
     "train.loss_clips=4",
     "activations.max_new_tokens=5",
     "activations.batch=4",
