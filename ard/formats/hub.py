@@ -77,7 +77,8 @@ def push(
     folder = folder or (sae.cfg.sae_id if fmt == "ard" else f"{fmt}/{sae.cfg.sae_id}")
     with tempfile.TemporaryDirectory(prefix="ard-push-") as made, _sentences(repo, api):
         save_as(sae, Path(made), fmt)
-        api.create_repo(repo, repo_type="model", private=private, exist_ok=True)
+        if not api.repo_exists(repo):
+            api.create_repo(repo, repo_type="model", private=private)
         there = {file.rfilename for file in api.model_info(repo).siblings or []}
         added = [CommitOperationAdd(f"{folder}/{name}", str(Path(made, name))) for name in files_of(fmt)]
         if CARD not in there:
