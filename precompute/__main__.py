@@ -1,4 +1,4 @@
-"""Command line: `python -m precompute run|STAGE|status|steer|dictionary`."""
+"""Command line: `python -m precompute run|STAGE|status|steer|dictionary|export|import|push|pull`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from precompute import exchange
 from precompute.stages import STAGES
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # tokenizers warn on every fork otherwise
 
-COMMANDS = ["run", *STAGES, "status", "steer", "dictionary"]
+COMMANDS = ["run", *STAGES, "status", "steer", "dictionary", *exchange.COMMANDS]
 MISTAKE = 2
 RUNS = Path("data/runs")
 DICTIONARY = Path("data/README.md")
@@ -50,6 +51,7 @@ def parser() -> Parser:
     _steer(commands.add_parser("steer", help="one steered answer as JSON"))
     words = commands.add_parser("dictionary", help="write data/README.md, the meaning of every column")
     words.add_argument("--out", type=Path, default=DICTIONARY)
+    exchange.add_commands(commands)
     return top
 
 
@@ -118,6 +120,8 @@ def _dispatch(args: argparse.Namespace) -> int:
 
         write_atomic(args.out, data_dictionary().encode())
         return 0
+    if args.command in exchange.COMMANDS:
+        return exchange.run(args)
     return {"run": _run, "status": _status, "steer": _steer_command}.get(args.command, _one_stage)(args)
 
 
