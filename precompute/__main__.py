@@ -1,4 +1,4 @@
-"""Command line: `python -m precompute run|STAGE|status|steer|dictionary`."""
+"""Command line: `python -m precompute run|STAGE|status|steer|dictionary|datasets`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
+from precompute.datasets import cli as datasets
 from precompute.stages import STAGES
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # tokenizers warn on every fork otherwise
 
-COMMANDS = ["run", *STAGES, "status", "steer", "dictionary"]
+COMMANDS = ["run", *STAGES, "status", "steer", "dictionary", "datasets"]
 MISTAKE = 2
 RUNS = Path("data/runs")
 DICTIONARY = Path("data/README.md")
@@ -47,6 +48,7 @@ def parser() -> Parser:
     _steer(commands.add_parser("steer", help="one steered answer as JSON"))
     words = commands.add_parser("dictionary", help="write data/README.md, the meaning of every column")
     words.add_argument("--out", type=Path, default=DICTIONARY)
+    datasets.add(commands)
     return top
 
 
@@ -115,6 +117,8 @@ def _dispatch(args: argparse.Namespace) -> int:
 
         write_atomic(args.out, data_dictionary().encode())
         return 0
+    if args.command == "datasets":
+        return datasets.run(args)
     return {"run": _run, "status": _status, "steer": _steer_command}.get(args.command, _one_stage)(args)
 
 
