@@ -53,7 +53,7 @@ class DataConfig:
 
     __pydantic_config__ = FORBID
 
-    source: Literal["soundscape", "audio", "corpora"] | CorpusName = "soundscape"
+    source: Literal["soundscape", "audio", "corpora", CorpusName] = "soundscape"
     """`soundscape`: generated clips with known content; `audio`: the user's own files; a corpus by its name, at `root`;
     `corpora`: all those of `corpus`."""
     root: str = ""

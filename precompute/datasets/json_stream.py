@@ -111,8 +111,9 @@ class _Reader:
         """Read on; twice as much each time for a value that does not fit, so that no length is decoded often."""
         part = self._file.read(max(CHUNK, len(self._text) - self._at))
         self._ended = not part
-        self._before += self._at
-        self._text, self._at = self._text[self._at :] + part, 0
+        if part:
+            self._before += self._at
+            self._text, self._at = self._text[self._at :] + part, 0
         return bool(part)
 
     def _wrong(self, what: str) -> DatasetError:
