@@ -1,4 +1,4 @@
-"""Command line: `python -m precompute run|STAGE|status|steer|dictionary|export|import|push|pull`."""
+"""Command line: `python -m precompute run|STAGE|status|steer|dictionary|datasets|export|import|push|pull`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from precompute import exchange
+from precompute.datasets import cli as datasets
 from precompute.stages import STAGES
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # tokenizers warn on every fork otherwise
 
-COMMANDS = ["run", *STAGES, "status", "steer", "dictionary", *exchange.COMMANDS]
+COMMANDS = ["run", *STAGES, "status", "steer", "dictionary", "datasets", *exchange.COMMANDS]
 MISTAKE = 2
 RUNS = Path("data/runs")
 DICTIONARY = Path("data/README.md")
@@ -52,6 +53,7 @@ def parser() -> Parser:
     words = commands.add_parser("dictionary", help="write data/README.md, the meaning of every column")
     words.add_argument("--out", type=Path, default=DICTIONARY)
     exchange.add_commands(commands)
+    datasets.add(commands)
     return top
 
 
@@ -122,6 +124,8 @@ def _dispatch(args: argparse.Namespace) -> int:
         return 0
     if args.command in exchange.COMMANDS:
         return exchange.run(args)
+    if args.command == "datasets":
+        return datasets.run(args)
     return {"run": _run, "status": _status, "steer": _steer_command}.get(args.command, _one_stage)(args)
 
 

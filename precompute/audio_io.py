@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,29 +57,31 @@ class Info(NamedTuple):
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[sf.SoundFile]:
+def _opened(sound: Path | bytes) -> Iterator[sf.SoundFile]:
+    target = io.BytesIO(sound) if isinstance(sound, bytes) else sound
     try:
-        with sf.SoundFile(path) as file:
+        with sf.SoundFile(target) as file:
             yield file
     except (sf.LibsndfileError, OSError) as error:
-        reason = "missing file" if not path.is_file() else f"unreadable: {_short(error, path)}"
-        raise UnusableAudio(reason) from None
+        missing = isinstance(sound, Path) and not sound.is_file()
+        raise UnusableAudio("missing file" if missing else f"unreadable: {_short(error, target)}") from None
 
 
-def _short(error: Exception, path: Path) -> str:
-    text = str(error).replace(repr(str(path)), "").replace("Error opening :", "").strip(" .")
+def _short(error: Exception, target: Path | io.BytesIO) -> str:
+    shown = str(target) if isinstance(target, Path) else target
+    text = str(error).replace(repr(shown), "").replace("Error opening :", "").strip(" .")
     return text or type(error).__name__
 
 
-def info(path: Path) -> Info:
-    """Length, sample rate and channels of a file.
+def info(sound: Path | bytes) -> Info:
+    """Length, sample rate and channels of a file, or of a file's bytes.
 
     Raises:
         UnusableAudio: missing, not decodable, empty, or a sample rate outside 8–192 kHz.
     """
-    if path.is_file() and path.stat().st_size == 0:
+    if not sound if isinstance(sound, bytes) else sound.is_file() and sound.stat().st_size == 0:
         raise UnusableAudio("empty file")
-    with _opened(path) as file:
+    with _opened(sound) as file:
         if not MIN_RATE <= file.samplerate <= MAX_RATE:
             raise UnusableAudio(f"sample rate {file.samplerate} Hz is outside 8-192 kHz")
         if file.frames <= 0:
@@ -86,7 +89,7 @@ def info(path: Path) -> Info:
         return Info(file.frames / file.samplerate, file.samplerate, file.channels)
 
 
-def read(path: Path, rate: int, window: Window | None = None) -> np.ndarray:
+def read(sound: Path | bytes, rate: int, window: Window | None = None) -> np.ndarray:
     """Mono float32 samples at `rate` Hz of one stretch of a file, or of all of it.
 
     Channels are averaged; resampling is soxr's HQ. A stretch that ends after the file ends there.
@@ -94,7 +97,7 @@ def read(path: Path, rate: int, window: Window | None = None) -> np.ndarray:
     Raises:
         UnusableAudio: missing, not decodable (also half-way), empty, or not finite.
     """
-    with _opened(path) as file:
+    with _opened(sound) as file:
         first = 0 if window is None else round(window.start_s * file.samplerate)
         frames = -1 if window is None else round(window.end_s * file.samplerate) - first
         if first >= max(file.frames, 1):
@@ -151,14 +154,16 @@ def write_copy(path: Path, samples: np.ndarray, rate: int) -> None:
         raise OSError(errno.EIO, f"the copy cannot be written ({error})", str(path)) from error
 
 
-def sha256(path: Path) -> str:
+def sha256(sound: Path | bytes) -> str:
     """Hex digest of a file's bytes.
 
     Raises:
         UnusableAudio: the file cannot be read.
     """
+    if isinstance(sound, bytes):
+        return hashlib.sha256(sound).hexdigest()
     try:
-        with path.open("rb") as file:
+        with sound.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise UnusableAudio("missing file" if not path.exists() else f"unreadable: {error.strerror}") from None
+        raise UnusableAudio("missing file" if not sound.exists() else f"unreadable: {error.strerror}") from None

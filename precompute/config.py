@@ -117,7 +117,7 @@ def load(
         key, equals, text = item.partition("=")
         if not equals or not key.strip():
             raise ConfigError(f"--set {item!r} is not of the form key=value, for instance --set train.steps=500.")
-        tree = _merge(tree, _nest(key.strip(), _value(text.strip())))
+        tree = _merge(tree, _nest(key.strip(), value_of(text.strip())))
     return build(tree)
 
 
@@ -148,7 +148,7 @@ def _read_toml(path: Path, option: str) -> dict[str, Any]:
         raise ConfigError(f"{option} {path} cannot be read as TOML: {error}.") from None
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
     """A TOML value; a bare word is a string, so that --set model.device=cpu needs no quotes."""
     try:
         return tomllib.loads(f"value = {text}")["value"]

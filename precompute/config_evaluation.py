@@ -82,6 +82,10 @@ class SteeringConfig:
 
     __pydantic_config__ = FORBID
 
+    choose_on: str = ""
+    """Split whose clips choose latent and value; empty: `evaluate.choose_on`."""
+    test_on: str = ""
+    """Split that is measured; empty: `evaluate.test_on`."""
     selection: Positive = 16
     """Selection clips a task; they choose latent and value."""
     test: Positive = 40

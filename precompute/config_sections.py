@@ -24,14 +24,44 @@ QUESTIONS = (
 )
 
 
+CorpusName = Literal["wavcaps", "iemocap", "fsd50k", "voxceleb1", "audiobench", "esc50", "audiocaps", "clotho", "hf"]
+
+
+@dataclasses.dataclass(frozen=True)
+class CorpusEntry:
+    """One corpus of a run: `[[data.corpus]]` in a TOML file."""
+
+    __pydantic_config__ = FORBID
+
+    name: CorpusName
+    """Which corpus; `python -m precompute datasets` tells what each needs."""
+    root: str = ""
+    """Its folder, below `data.root` unless it is absolute; empty: its usual name."""
+    part: str = ""
+    """A part of it, for instance `AudioSet_SL` of WavCaps or `eval` of FSD50K; empty: all."""
+    split: str = ""
+    """Split of all its clips; empty: the corpus's own."""
+    limit: NotNegative = 0
+    """At most so many clips, always the same ones; 0: all."""
+    options: dict[str, bool | int | str | list[int] | list[str]] = dataclasses.field(default_factory=dict)
+    """What its adapter offers besides, for instance `merge_excited`."""
+
+
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
     """Where the clips come from and how recordings become clips."""
 
     __pydantic_config__ = FORBID
 
-    source: Literal["soundscape", "audio"] = "soundscape"
-    """`soundscape`: generated clips with known content; `audio`: the user's own files."""
+    source: Literal["soundscape", "audio", "corpora", CorpusName] = "soundscape"
+    """`soundscape`: generated clips with known content; `audio`: the user's own files; a corpus by its name, at `root`;
+    `corpora`: all those of `corpus`."""
+    root: str = ""
+    """For a corpus: its folder. For `corpora`: the folder in which theirs lie."""
+    corpus: tuple[CorpusEntry, ...] = ()
+    """For `corpora`: which ones, joined in one run."""
+    overlap: Literal["leave_out", "keep"] = "leave_out"
+    """Training clips that a held-out set of another corpus holds too: left out of training, or kept; both are said."""
     audio: str = ""
     """For `audio`: a folder of audio files, or a CSV, JSONL or Parquet manifest."""
     dataset: str = ""

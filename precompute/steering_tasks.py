@@ -1,7 +1,8 @@
 """The steering tasks of a run with their clips: the demo world's own, and those that a user configures.
 
-Latent and value are chosen on the clips of one split and measured on those of another: `evaluate.choose_on` and
-`evaluate.test_on`. Ours: a run without them chooses on its training clips and measures on its held-out clips.
+Latent and value are chosen on the clips of one split and measured on those of another: `steering.choose_on` and
+`steering.test_on`, or where these are empty `evaluate.choose_on` and `evaluate.test_on`. Ours: a run without them
+chooses on its training clips and measures on its held-out clips.
 """
 
 from __future__ import annotations
@@ -130,7 +131,8 @@ def clips_of(ctx: Context, tasks: Sequence[RunTask]) -> list[TaskClips]:
 def _splits(ctx: Context) -> tuple[set[str], set[str]]:
     """Splits that choose and splits that are measured; they share none."""
     there = set(ctx.ok_clips()["split"].to_pylist())
-    choose, test = ctx.config.evaluate.choose_on, ctx.config.evaluate.test_on
+    steering, evaluate = ctx.config.steering, ctx.config.evaluate
+    choose, test = steering.choose_on or evaluate.choose_on, steering.test_on or evaluate.test_on
     choosing = {choose} if choose in there else {TRAIN}
     return choosing, {test} if test in there else there - choosing - {TRAIN}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 SPLIT_NAMES = ("train", "validation", "val", "valid", "dev", "test", "eval", "evaluation", "selection", "held_out")
 """A first-level folder of one of these names is a split, not a label."""
@@ -15,7 +15,18 @@ class DatasetError(ValueError):
     """Clips that cannot be listed; the message says which row or path and how to mend it."""
 
 
-@dataclass(frozen=True)
+class Embedded(Protocol):
+    """Sound that lies inside another file, for instance in a row of a Parquet table; read when it is wanted."""
+
+    def read(self) -> bytes:
+        """The bytes of one audio file.
+
+        Raises:
+            UnusableAudio: there are none.
+        """
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One recording, or one stretch of it, as its data set offers it."""
 
@@ -34,6 +45,22 @@ class Entry:
     recording_id: str | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
     """Further columns of the manifest."""
+    dataset: str = ""
+    """The corpus it belongs to; empty: the run has one data set, and its name is in the configuration."""
+    key: str = ""
+    """What is recorded, named alike in every corpus that holds it, for instance `freesound:1234`; empty if unknown."""
+    problem: str = ""
+    """Why it cannot be used, where the listing alone tells; it becomes the clip's `status`."""
+    source: Embedded | None = None
+    """The sound, where it lies inside `file`."""
+
+    def sound(self) -> Path | bytes:
+        """What audio readers open: the file, or the bytes read out of it.
+
+        Raises:
+            UnusableAudio: the file holds no sound for this entry.
+        """
+        return self.file if self.source is None else self.source.read()
 
 
 def open_dataset(path: str | Path, label_from: str = "auto") -> list[Entry]:

@@ -33,8 +33,12 @@ def _without(section: Any, *names: str) -> dict[str, Any]:
 
 
 def _data(config: Config) -> Any:
-    audio = str(Path(config.data.audio).resolve()) if config.data.audio else ""
-    return {"data": _without(config.data, "workers") | {"audio": audio}, "seed": config.seed}
+    audio, root = (str(Path(place).resolve()) if place else "" for place in (config.data.audio, config.data.root))
+    of_corpora = ("root", "corpus", "overlap")
+    data = _without(config.data, "workers", *of_corpora) | {"audio": audio}
+    if config.data.source not in ("soundscape", "audio"):
+        data |= {key: value for key, value in asdict(config.data).items() if key in of_corpora} | {"root": root}
+    return {"data": data, "seed": config.seed}
 
 
 def _files(config: Config) -> str:
@@ -60,8 +64,9 @@ def _evaluate(config: Config) -> Any:
 
 
 def _steering(config: Config) -> Any:
-    splits = [config.evaluate.choose_on, config.evaluate.test_on]
-    return {"steering": _without(config.steering, "batch"), "splits": splits, "seed": config.seed}
+    steering, evaluate = config.steering, config.evaluate
+    splits = [steering.choose_on or evaluate.choose_on, steering.test_on or evaluate.test_on]
+    return {"steering": _without(steering, "batch", "choose_on", "test_on"), "splits": splits, "seed": config.seed}
 
 
 def _ablation(config: Config) -> Any:

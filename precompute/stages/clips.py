@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,12 @@ from precompute import audio_io
 from precompute.audio_io import UnusableAudio, Window
 from precompute.config import Config, ConfigError, DataConfig
 from precompute.datasets import Entry, open_dataset
+from precompute.datasets.overlap import Sketch, by_sound, problem, sketch
 from precompute.stages.base import TRAIN, Context, StageError
 
 HELD_OUT = "held_out"
+LISTED = ("dataset", "key", "problem")
+"""Fields of an entry that only a listed corpus fills."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Cut:
     rate: int
     window_s: float
     folder: Path
+    sketches: dict[str, Sketch] | None = None
+    """Filled for clips of corpora, by the name of their copy: what tells the same sound in two of them."""
 
 
 def run(ctx: Context) -> None:
@@ -39,12 +44,13 @@ def run(ctx: Context) -> None:
     window_s = data.window_s or lm.window_s
     if window_s > lm.window_s:
         raise ConfigError(f"data.window_s is {window_s:g}; {lm.name} hears at most {lm.window_s:g} s at once.")
-    generated = data.source == "soundscape"
-    if not generated and not data.audio:
+    generated, own = data.source == "soundscape", data.source == "audio"
+    if own and not data.audio:
         raise ConfigError("data.audio is empty; give --audio a folder of audio files or a manifest.")
-    name = data.dataset or ("soundscape" if generated else Path(data.audio).resolve().stem)
-    cut = Cut(data, ctx.config.seed, name, lm.sampling_rate, window_s, ctx.out.make_folder("audio"))
-    entries = _generate(ctx) if generated else open_dataset(data.audio, data.label_from)
+    name = data.dataset or (Path(data.audio).resolve().stem if own else data.source)
+    sketches: dict[str, Sketch] | None = None if generated or own else {}
+    cut = Cut(data, ctx.config.seed, name, lm.sampling_rate, window_s, ctx.out.make_folder("audio"), sketches)
+    entries = _generate(ctx) if generated else open_dataset(data.audio, data.label_from) if own else _corpora(ctx)
     rows: list[dict[str, Any]] = []
     with ThreadPoolExecutor(data.workers) as pool:
         for found in ctx.progress(pool.map(partial(rows_of, cut=cut), entries), len(entries)):
@@ -52,8 +58,37 @@ def run(ctx: Context) -> None:
     if generated:
         _point_at_copies(rows, cut.folder)
     _assign_splits(rows, data.held_out, ctx.config.seed)
-    _report(ctx, rows, str(data.audio))
+    if sketches is not None:
+        _part_same_sound(ctx, rows, sketches, cut.folder)
+    _report(ctx, rows, str(data.audio if own else data.root if sketches is not None else data.source))
     ctx.out.write("clips", tables.from_rows("clips", _plain_attributes(rows)))
+
+
+def _corpora(ctx: Context) -> list[Entry]:
+    """Clips of the configured corpora; what is odd about them is said and kept in the manifest."""
+    from precompute.datasets.corpora import open_corpora
+
+    entries, notes = open_corpora(ctx.config.data)
+    ctx.notes["corpora"] = notes
+    for note in notes:
+        ctx.say(note)
+    return entries
+
+
+def _part_same_sound(ctx: Context, rows: list[dict[str, Any]], sketches: dict[str, Sketch], folder: Path) -> None:
+    """Training clips that sound the same as a held-out clip: left out of training, or only said."""
+    from precompute.datasets.corpora import overlap_note
+
+    same, choice = by_sound(rows, sketches, folder), ctx.config.data.overlap
+    if not same:
+        return
+    for row in rows if choice == "leave_out" else ():
+        if row["clip_id"] in same:
+            (folder / row["audio"]).unlink()
+            row.update(status=problem(same[row["clip_id"]]), audio=None)
+    note = f"by their sound: {overlap_note(sorted(same), choice)}"
+    ctx.notes["corpora"] = [*ctx.notes["corpora"], note]
+    ctx.say(note)
 
 
 def _generate(ctx: Context) -> list[Entry]:
@@ -84,9 +119,12 @@ def rows_of(entry: Entry, *, cut: Cut) -> list[dict[str, Any]]:
     """Rows of table `clips` for one entry, usable or not; writes the copies of the usable ones."""
     row = _blank(entry, cut)
     try:
-        row["sha256"] = audio_io.sha256(entry.file)
+        if entry.problem:
+            raise UnusableAudio(entry.problem)
+        sound = entry.sound()
+        row["sha256"] = audio_io.sha256(sound)
         row["recording_id"] = entry.recording_id or f"r-{row['sha256'][:16]}"
-        head = audio_io.info(entry.file)
+        head = audio_io.info(sound)
         row["sample_rate"] = head.sample_rate
         start, end = entry.start_s or 0.0, min(entry.end_s or head.seconds, head.seconds)
         if start >= head.seconds:
@@ -98,13 +136,13 @@ def rows_of(entry: Entry, *, cut: Cut) -> list[dict[str, Any]]:
         return [row | {"status": str(error)}]
     moved = [Window(w.start_s + start, w.end_s + start) for w in found]
     ids = [entry.clip_id] if len(moved) == 1 else [f"{entry.clip_id}@{i}" for i in range(len(moved))]
-    return [_clip(row | {"clip_id": i}, entry.file, w, cut) for i, w in zip(ids, moved, strict=True)]
+    return [_clip(row | {"clip_id": i}, sound, w, cut) for i, w in zip(ids, moved, strict=True)]
 
 
-def _clip(row: dict[str, Any], file: Path, window: Window, cut: Cut) -> dict[str, Any]:
+def _clip(row: dict[str, Any], sound: Path | bytes, window: Window, cut: Cut) -> dict[str, Any]:
     row = row | {"start_s": window.start_s, "end_s": window.end_s, "duration_s": window.end_s - window.start_s}
     try:
-        samples = audio_io.read(file, cut.rate, window)[: round(cut.window_s * cut.rate)]
+        samples = audio_io.read(sound, cut.rate, window)[: round(cut.window_s * cut.rate)]
         seconds = len(samples) / cut.rate
         if seconds < cut.data.min_s - 1e-3:
             raise UnusableAudio(f"too short: {seconds:.3f} s could be decoded of {row['duration_s']:.3f} s")
@@ -113,6 +151,8 @@ def _clip(row: dict[str, Any], file: Path, window: Window, cut: Cut) -> dict[str
         return row | {"status": str(error)}
     name = opaque_name(cut.seed, row["clip_id"])
     audio_io.write_copy(cut.folder / name, samples, cut.rate)
+    if cut.sketches is not None:
+        cut.sketches[name] = sketch(samples)
     return row | {"audio": name, "duration_s": seconds, "status": "ok"}
 
 
@@ -126,7 +166,7 @@ def _blank(entry: Entry, cut: Cut) -> dict[str, Any]:
         **entry.attributes,
         "clip_id": entry.clip_id,
         "path": entry.path,
-        "dataset": cut.dataset,
+        "dataset": entry.dataset or cut.dataset,
         "split": entry.split,
         "caption": entry.caption,
         "labels": list(entry.labels),
@@ -178,11 +218,22 @@ def _plain_attributes(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def listing(config: Config) -> str:
     """Hash of names, sizes and times of the user's files: changes when one is added, removed or edited."""
-    if config.data.source != "audio" or not config.data.audio:
-        return ""
     digest = hashlib.sha256()
-    for entry in open_dataset(config.data.audio, config.data.label_from):
+    for entry in _listed(config.data):
         found = entry.file.stat() if entry.file.exists() else None
         stamp = (found.st_size, found.st_mtime_ns) if found else None
-        digest.update(repr((asdict(entry) | {"file": ""}, stamp)).encode())
+        told = {f.name: getattr(entry, f.name) for f in fields(entry) if f.name != "source"}
+        told = {name: value for name, value in told.items() if value or name not in LISTED}
+        digest.update(repr((told | {"file": ""}, stamp)).encode())
     return digest.hexdigest()[:16]
+
+
+def _listed(data: DataConfig) -> list[Entry]:
+    """The entries that outside files make; the demo world has none."""
+    if data.source == "audio":
+        return open_dataset(data.audio, data.label_from) if data.audio else []
+    if data.source == "soundscape":
+        return []
+    from precompute.datasets.corpora import open_corpora
+
+    return open_corpora(data).entries

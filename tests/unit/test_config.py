@@ -60,7 +60,7 @@ def test_layers_are_those_of_the_saes_and_those_asked_for() -> None:
         ("train.steps=0", ["train.steps = 0", "greater than or equal to 1"]),
         ("train.lr=nan", ["train.lr", "nan"]),
         ("train.lr=inf", ["train.lr", "finite"]),
-        ("data.source=web", ["data.source = 'web'", "'soundscape' or 'audio'"]),
+        ("data.source=web", ["data.source = 'web'", "'soundscape', 'audio'", "'wavcaps'"]),
         ("rank.p=1", ["rank.p = 1", "greater than or equal to 2"]),
         ("activations.questions=[]", ["activations.questions", "at least 1"]),
         ("sae=[]", ["sae", "at least 1"]),
@@ -108,9 +108,20 @@ def test_the_paper_preset_is_the_papers() -> None:
     assert (paper.train.steps, paper.train.batch, paper.train.lr) == (100_000, 4096, 1e-5)
     assert (paper.rank.p, paper.rank.random_seeds, paper.names.top, paper.evaluate.gamma) == (4, 10, 5000, 0.7)
     assert (paper.data.source, paper.data.long, paper.model.audio_lm) == (
-        "audio",
+        "corpora",
         "first",
         "Qwen/Qwen2-Audio-7B-Instruct",
     )
     assert (paper.ablation.layers, paper.ablation.expansions, paper.ablation.k) == ((5, 16, 26), (4, 8, 16), 250)
     assert paper.stages_left_out == ()
+    assert [(c.name, c.part, c.split) for c in paper.data.corpus] == [
+        ("wavcaps", "AudioSet_SL", "train"),
+        ("iemocap", "", "train"),
+        ("fsd50k", "eval", "evaluation"),
+        ("fsd50k", "val", "selection"),
+        ("audiobench", "iemocap_emotion_recognition", "steering"),
+        ("audiobench", "voxceleb_gender_test", "steering"),
+    ]
+    tasks = [(task.source, task.target) for task in paper.steering.task]
+    assert tasks == [("neutral", "happy"), ("sad", "happy"), ("happy", "angry"), ("female", "male")]
+    assert {c.split for c in paper.data.corpus} >= {paper.steering.choose_on, paper.steering.test_on}
