@@ -37,6 +37,7 @@ $(STAMP): requirements.lock
 	@echo "Installing the pinned dependencies (some minutes, once)"
 	@$(PY) -m pip install --disable-pip-version-check -r requirements.lock
 	@$(PY) -W ignore -c "import umap"  # compiles its kernels once, here and not in the first run
+	@$(PY) -c "from ard import compile_kernels; compile_kernels.run()"  # the same for ours
 	@touch $(STAMP)
 
 browser: setup

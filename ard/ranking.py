@@ -121,7 +121,7 @@ class Ranker:
         """Take in some clips; each clip of the corpus comes once.
 
         Raises:
-            RankError: sizes that do not fit, a score that is not finite, or a negative one where clips may lack entries.
+            RankError: sizes do not fit, a score is not finite, or one is negative where clips may lack entries.
         """
         self._check(block)
         self._waiting.append(block)
@@ -136,7 +136,13 @@ class Ranker:
         clips, latents = scores.shape
         offsets = np.arange(clips + 1, dtype=np.int64) * latents
         self.add(
-            Block(clip_ids, recording_ids, offsets, np.tile(np.arange(latents, dtype=np.int32), clips), scores.reshape(1, -1))
+            Block(
+                clip_ids,
+                recording_ids,
+                offsets,
+                np.tile(np.arange(latents, dtype=np.int32), clips),
+                scores.reshape(1, -1),
+            )
         )
 
     def add_clips(self, clip_ids: Sequence[str], recording_ids: Sequence[str]) -> None:
@@ -204,7 +210,9 @@ class Ranker:
         scores = np.concatenate([b.scores for b in blocks], axis=1)[:, order].astype(np.float32, order="C")
         self._rank(0, indptr, clips, scores, first, len(lengths))
 
-    def _rank(self, shift: int, indptr: np.ndarray, clips: np.ndarray, scores: np.ndarray, first: int, count: int) -> None:
+    def _rank(
+        self, shift: int, indptr: np.ndarray, clips: np.ndarray, scores: np.ndarray, first: int, count: int
+    ) -> None:
         def work(part: np.ndarray) -> None:
             kernels.rank_block(
                 part[0], part[-1] + 1, shift, indptr, clips, scores, first, count,

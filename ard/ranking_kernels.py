@@ -1,4 +1,4 @@
-"""Compiled loops behind `ard/ranking.py`: short sorted lists of clips, one for each latent, filled from blocks of clips.
+"""Compiled loops behind `ard/ranking.py`: short sorted lists of clips, one a latent, filled from blocks of clips.
 
 A list holds clips in ascending order of (score, hash), or of the hash alone. It keeps at most `limit` recordings and
 at most `per_recording` windows of each; what falls out can never come back (the argument stands in `ard/ranking.py`).
@@ -77,11 +77,8 @@ def _offer(lists, family, latent, score, order, clip, recordings):
     clips, n = lists.clip[family, latent], lists.size[family, latent]
     place, same, worst = 0, 0, -1
     for i in range(n):
-        if lists.by_hash or scores[i] == score:
-            before = hashes[i] < order
-        else:
-            before = scores[i] < score
-        if before:
+        tied = lists.by_hash or scores[i] == score
+        if (tied and hashes[i] < order) or (not tied and scores[i] < score):
             place = i + 1
         if recordings[clips[i]] == recordings[clip]:
             same, worst = same + 1, i

@@ -13,7 +13,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 class World:
-    """Random scores of three methods with many ties, sparse by column: from dead latents to one that fires everywhere."""
+    """Random scores of three methods with many ties; latents from dead ones to ones that fire everywhere."""
 
     def __init__(self, seed: int, clips: int, latents: int, recordings: int):
         self.rng = rng = np.random.default_rng(seed)
