@@ -29,6 +29,8 @@ class Lists(NamedTuple):
     """int32 [families, latents, width], index of the clip."""
     size: np.ndarray
     """int32 [families, latents], clips in the list."""
+    distinct: np.ndarray
+    """int32 [families, latents], recordings in the list."""
     bar_score: np.ndarray
     """float32 [families, latents]: with `bar_hash` what a clip must stay below to get in."""
     bar_hash: np.ndarray
@@ -46,6 +48,7 @@ class Lists(NamedTuple):
             np.zeros(shape, np.float32),
             np.zeros(shape, np.uint64),
             np.zeros(shape, np.int32),
+            np.zeros(shape[:2], np.int32),
             np.zeros(shape[:2], np.int32),
             np.full(shape[:2], np.inf, np.float32),
             np.full(shape[:2], _LAST, np.uint64),
@@ -92,27 +95,22 @@ def _offer(lists, family, latent, score, order, clip, recordings):
     for i in range(end, place, -1):
         scores[i], hashes[i], clips[i] = scores[i - 1], hashes[i - 1], clips[i - 1]
     scores[place], hashes[place], clips[place] = score, order, clip
-    kept = _trim(clips, n, lists.limit, recordings)
-    lists.size[family, latent] = abs(kept)
-    if kept < 0:
-        lists.bar_score[family, latent], lists.bar_hash[family, latent] = scores[-kept - 1], hashes[-kept - 1]
+    distinct = lists.distinct[family, latent] + (same == 0)
+    while distinct > lists.limit:
+        n -= 1
+        distinct -= _alone(clips, n, recordings)
+    lists.size[family, latent], lists.distinct[family, latent] = n, distinct
+    if distinct == lists.limit:
+        lists.bar_score[family, latent], lists.bar_hash[family, latent] = scores[n - 1], hashes[n - 1]
 
 
-@numba.njit(cache=True, nogil=True)
-def _trim(clips, n, limit, recordings):
-    """Clips that stay, from the front, so that at most `limit` recordings are there; negative where it is reached."""
-    distinct = 0
+@numba.njit(cache=True, nogil=True, inline="always")
+def _alone(clips, n, recordings):
+    """1 if none of the first n clips belongs to the recording of the one after them, else 0."""
     for i in range(n):
-        new = True
-        for j in range(i):
-            if recordings[clips[j]] == recordings[clips[i]]:
-                new = False
-                break
-        if new:
-            if distinct == limit:
-                return -i
-            distinct += 1
-    return -n if distinct == limit else n
+        if recordings[clips[i]] == recordings[clips[n]]:
+            return 0
+    return 1
 
 
 @numba.njit(cache=True, nogil=True)
