@@ -30,10 +30,12 @@ class Batch(NamedTuple):
 
 
 class Corpus:
-    """`clips` clips of about 250 tokens with `k` of `d_sae` latents each."""
+    """`clips` clips of `tokens` tokens (by default about 250) with `k` of `d_sae` latents each."""
 
-    def __init__(self, clips: int = PAPER_CLIPS, d_sae: int = PAPER_D_SAE, k: int = PAPER_K, seed: int = 0):
-        self.clips, self.d_sae, self.k = clips, d_sae, k
+    def __init__(
+        self, clips: int = PAPER_CLIPS, d_sae: int = PAPER_D_SAE, k: int = PAPER_K, seed: int = 0, tokens: int = 0
+    ):
+        self.clips, self.d_sae, self.k, self.tokens = clips, d_sae, k, tokens
         rng = np.random.default_rng(seed)
         common = 1 / np.arange(1, d_sae + 1) ** 0.5
         self._latent = rng.permutation(d_sae).astype(np.int32)
@@ -50,7 +52,7 @@ class Corpus:
 
     def batch(self, numbers: np.ndarray) -> Batch:
         """Any clips of the corpus. One recording in ten has two windows."""
-        tokens = 225 + (numbers * 7919) % 50
+        tokens = np.full(len(numbers), self.tokens) if self.tokens else 225 + (numbers * 7919) % 50
         offsets = np.concatenate([np.zeros(1, np.int64), (tokens * self.k).cumsum()])
         latents, values = np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float32)
         parts = np.array_split(np.arange(len(numbers)), len(os.sched_getaffinity(0)))
