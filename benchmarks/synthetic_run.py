@@ -21,49 +21,13 @@ from precompute.stages.scores_io import RANKED
 SAE_ID, P, TOP, SECONDS = "layers.26/e8/k250/recommended", 4, 5000, 0.04
 METHODS = (*RANKED, "random", "poly")
 WORDS = [
-    a + b
-    for a in [
-        "ba",
-        "be",
-        "bi",
-        "bo",
-        "bu",
-        "da",
-        "de",
-        "di",
-        "do",
-        "du",
-        "fa",
-        "fe",
-        "ga",
-        "ge",
-        "ka",
-        "ke",
-        "la",
-        "le",
-        "ma",
-        "me",
-    ]
-    for b in ["rking", "ll", "n", "st"]
+    start + end
+    for start in ("ba", "be", "bi", "bo", "da", "de", "di", "do", "ga", "ge", "ka", "le", "ma")
+    for end in ("rking", "ll", "n", "st")
 ]
-COMMON = [
-    "dog",
-    "cat",
-    "rain",
-    "engine",
-    "voice",
-    "speech",
-    "bell",
-    "music",
-    "wind",
-    "water",
-    "door",
-    "bird",
-    "train",
-    "horn",
-    "crowd",
-    "laughter",
-]
+
+
+COMMON = ["dog", "cat", "rain", "engine", "voice", "speech", "bell", "music", "wind", "water", "door", "bird", "train"]
 
 
 class Built(NamedTuple):
