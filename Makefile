@@ -40,6 +40,7 @@ $(STAMP): requirements.lock
 	@echo "Installing the pinned dependencies (some minutes, once)"
 	@$(PY) -m pip install --disable-pip-version-check -r requirements.lock
 	@$(PY) -W ignore -c "import umap"  # compiles its kernels once, here and not in the first run
+	@$(PY) -c "from ard import compile_kernels; compile_kernels.run()"  # the same for ours
 	@touch $(STAMP)
 
 # The libraries we compare with, apart from our own: benchmarks and format tests run them as another process.

@@ -326,6 +326,40 @@ class Staging:
         written = write_parquet(self.folder / "tables" / f"{name}.parquet", name, table)
         self.rows[name] = written.num_rows
 
+    @contextlib.contextmanager
+    def writer(self, name: str) -> Iterator[Callable[[pa.Table], None]]:
+        """A table of this stage written piece by piece, for what does not fit in memory: `write(piece)` inside `with`.
+
+        Columns, types and values of each piece are checked. The pieces must come in the table's order, and no key may
+        come twice: neither is checked here, both would need the whole.
+        """
+        path = self.folder / "tables" / f"{name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows, waiting = 0, list[pa.Table]()
+        with pq.ParquetWriter(path, tables.spec(name).schema, compression="zstd") as file:
+
+            def write(piece: pa.Table) -> None:
+                nonlocal rows, waiting
+                rows += piece.num_rows
+                waiting.append(tables.check(name, piece, unique=False))
+                while sum(p.num_rows for p in waiting) >= ROW_GROUP:
+                    together = pa.concat_tables(waiting)
+                    file.write_table(together.slice(0, ROW_GROUP).combine_chunks(), row_group_size=ROW_GROUP)
+                    waiting = [together.slice(ROW_GROUP)]
+
+            yield write
+            if rest := sum(p.num_rows for p in waiting):
+                file.write_table(pa.concat_tables(waiting).combine_chunks(), row_group_size=rest)
+        with path.open("rb") as written:
+            os.fsync(written.fileno())
+        self.rows[name] = rows
+
+    def scratch(self, name: str) -> Path:
+        """An empty folder for what the stage needs while it runs; it goes with the staging folder."""
+        path = self.folder / f"{HIDDEN}{name}"
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
     def make_folder(self, relative: str) -> Path:
         """An empty folder that will replace `RUN/<relative>` as a whole."""
         path = self.folder / relative

@@ -42,6 +42,15 @@ class Named(NamedTuple):
     monosemanticity: float | None
 
 
+class Firing(NamedTuple):
+    """One latent that fires in a clip, and how much (Eq. 2)."""
+
+    latent_id: int
+    name: str
+    representativeness: float
+    max_activation: float
+
+
 class LatentQueries(Tables):
     """Questions about one latent."""
 
@@ -50,6 +59,17 @@ class LatentQueries(Tables):
         sql = "SELECT edges, counts FROM histograms WHERE sae_id = ? AND latent_id = ?"
         rows = self._rows(sql, [sae_id, latent_id])
         return Histogram(list(rows[0]["edges"]), list(rows[0]["counts"])) if rows and rows[0]["counts"] else None
+
+    def firing(self, sae_id: str, clip_id: str, limit: int = 20) -> list[Firing]:
+        """The latents that fire in one clip, by r, the strongest first; a nameless one is `latent N`."""
+        sql = """
+            SELECT f.latent_id, coalesce(c.name, 'latent ' || f.latent_id) AS name, f.representativeness,
+                   f.max_activation
+            FROM (SELECT * FROM latents_by_clip WHERE sae_id = ? AND clip_id = ?
+                  ORDER BY representativeness DESC, latent_id LIMIT ?) f
+            LEFT JOIN concepts c ON c.sae_id = f.sae_id AND c.latent_id = f.latent_id AND c.method = 'ard'
+            ORDER BY f.representativeness DESC, f.latent_id"""
+        return [Firing(**r) for r in self._rows(sql, [sae_id, clip_id, limit])]
 
     def output_tokens(self, sae_id: str, latent_id: int, limit: int = 8) -> list[OutputToken]:
         """Words it promotes and suppresses most, strongest first."""

@@ -108,18 +108,18 @@ _DECLARED = (
     ),
     _stage(
         "latents",
-        version=1,
+        version=2,
         needs=("clips", "activations", "sae"),
         uses=lambda config: {"rank": {"p": config.rank.p}},
-        tables=("clip_latents", "latents", "histograms"),
+        tables=("clip_latents", "latents_by_clip", "latents", "histograms"),
     ),
     _stage(
         "representatives",
-        version=2,
+        version=3,
         needs=("clips", "activations", "sae", "latents"),
         uses=lambda config: {"rank": _without(config.rank, "draws"), "seed": config.seed},
         models=("audio_lm",),
-        tables=("representatives", "traces"),
+        tables=("representatives", "examples", "traces"),
     ),
     _stage("embeddings", version=1, needs=("clips",), models=("audio_lm", "clap"), tables=("embeddings",)),
     _stage(

@@ -1,117 +1,149 @@
-"""Stage `latents`: Eq. 2 for every clip and latent, and how often and how strongly each latent fires."""
+"""Stage `latents`: Eq. 2 for every clip and latent, and how often and how strongly each latent fires.
+
+One pass over the clips; no matrix of clips by latents is ever held.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import Tensor
 
 from ard import tables
+from ard.clip_stats import EDGES, ClipStats, SparseLatents, Totals
 from ard.sae import TopKSAE
-from ard.scores import ClipScores, clip_scores
+from ard.store import Run
 from precompute.shards import Shards
 from precompute.stages.base import TRAIN, Context
-from precompute.stages.scores_io import score_matrix
+from precompute.stages.clip_latents_io import LatentBlock, LatentSort, by_clip_table, by_latent_table
 
-LOW, HIGH, PER_OCTAVE = -10, 10, 4
-EDGES = 2.0 ** (np.arange(LOW * PER_OCTAVE, HIGH * PER_OCTAVE + 1) / PER_OCTAVE)
-"""Ours: four bins an octave; values beyond the ends fall into the first or last bin."""
+_BATCH_ENTRIES, _BATCH_CLIPS = 4_000_000, 512
+Write = Callable[[pa.Table], None]
 
 
-class Totals:
-    """Sums over audio tokens of the probing set, for one SAE; divided once at the end."""
+class PerLatent(NamedTuple):
+    """What the probing clips' scores say of each latent, [d_sae]."""
 
-    def __init__(self, d_sae: int):
-        self.tokens = 0
-        self.active = torch.zeros(d_sae, dtype=torch.int64)
-        self.total = torch.zeros(d_sae, dtype=torch.float64)
-        self.largest = torch.zeros(d_sae)
-        self.clips = torch.zeros(d_sae, dtype=torch.int64)
-        self.bins = torch.zeros(d_sae, len(EDGES) - 1, dtype=torch.int64)
+    recordings: np.ndarray
+    """Recordings with a clip of r > 0, counted up to p."""
+    p99: np.ndarray
+    """99th percentile of r over the probing set, zeros included."""
 
-    def add(self, z: Tensor) -> None:
-        """Count one clip's latents z [T, d_sae]."""
-        fires = z > 0
-        self.tokens += len(z)
-        self.active += fires.sum(0)
-        self.total += z.sum(0, dtype=torch.float64)
-        self.largest = torch.maximum(self.largest, z.amax(0))
-        self.clips += fires.any(0)
-        latent = fires.nonzero()[:, 1]
-        place = np.searchsorted(EDGES, z[fires].double().numpy(), side="right") - 1
-        place = torch.from_numpy(place.clip(0, len(EDGES) - 2))
-        self.bins.index_put_((latent, place), torch.ones_like(latent), accumulate=True)
+
+class Clips(NamedTuple):
+    """Usable clips in the order of their ids."""
+
+    clip_ids: list[str]
+    probing: np.ndarray
+    recordings: np.ndarray
+    """Number of each clip's recording."""
+
+    @classmethod
+    def of(cls, ctx: Context) -> Clips:
+        """The run's usable clips."""
+        clips = ctx.ok_clips()
+        split = np.array(clips["split"].to_pylist(), dtype=object)
+        recordings = np.unique(np.array(clips["recording_id"].to_pylist()), return_inverse=True)[1]
+        return cls(clips["clip_id"].to_pylist(), split == TRAIN, recordings)
 
 
 def run(ctx: Context) -> None:
-    """Write tables `clip_latents`, `latents` and `histograms` for every SAE."""
-    parts: dict[str, list[pa.Table]] = {"clip_latents": [], "latents": [], "histograms": []}
-    for sae_id in ctx.sae_ids():
-        clip_latents, totals = _encode(ctx, sae_id)
-        parts["clip_latents"].append(clip_latents)
-        latents = _latents(ctx, sae_id, totals, clip_latents)
-        parts["latents"].append(latents)
-        parts["histograms"].append(_histograms(sae_id, totals))
-        dead = int((totals.active == 0).sum())
-        ctx.say(f"{sae_id}: {len(totals.active) - dead:,} live latents, {dead:,} dead, {totals.tokens:,} audio tokens")
-    for name, found in parts.items():
-        ctx.out.write(name, pa.concat_tables(found))
+    """Write tables `clip_latents`, `latents_by_clip`, `latents` and `histograms` for every SAE."""
+    clips = Clips.of(ctx)
+    latents, histograms = [], []
+    with ctx.out.writer("clip_latents") as by_latent, ctx.out.writer("latents_by_clip") as by_clip:
+        for number, sae_id in enumerate(sorted(ctx.sae_ids())):
+            rows, totals = encode(ctx, sae_id, clips, by_clip, number)
+            found = sort_rows(sae_id, rows, clips, ctx.config.rank.p, by_latent)
+            latents.append(_latents(sae_id, totals, found, ctx.config.rank.p))
+            histograms.append(_histograms(sae_id, totals))
+            dead = int((totals.active == 0).sum())
+            ctx.say(f"{sae_id}: {len(totals.active) - dead:,} live latents, {dead:,} dead, {totals.tokens[0]:,} tokens")
+    ctx.out.write("latents", pa.concat_tables(latents))
+    ctx.out.write("histograms", pa.concat_tables(histograms))
 
 
 @torch.no_grad()
-def _encode(ctx: Context, sae_id: str) -> tuple[pa.Table, Totals]:
-    """Latents of every usable clip over its audio tokens: sparse rows of Eq. 2, and totals of the probing set."""
+def encode(ctx: Context, sae_id: str, clips: Clips, write: Write, number: int) -> tuple[LatentSort, Totals]:
+    """Latents of every usable clip over its audio tokens: rows of Eq. 2, and totals of the probing set."""
     sae = TopKSAE.load(ctx.run.sae_dir(sae_id))
-    shards, totals = Shards(ctx.run, sae.cfg.hookpoint), Totals(sae.cfg.d_sae)
-    clips = ctx.ok_clips().select(["clip_id", "split"]).to_pylist()
-    pieces: list[dict[str, np.ndarray]] = []
-    lengths: list[int] = []
-    for clip in ctx.progress(clips):
-        z = sae.encode(shards.audio(clip["clip_id"]))
-        if clip["split"] == TRAIN:
-            totals.add(z)
-        scores = clip_scores(z)
-        pieces.append(_nonzero(scores))
-        lengths.append(len(pieces[-1]["latent_id"]))
-    columns: dict[str, Any] = {k: np.concatenate([p[k] for p in pieces]) for k in pieces[0]}
-    columns["clip_id"] = np.repeat(np.array([c["clip_id"] for c in clips], dtype=object), lengths)
-    columns["sae_id"] = pa.repeat(sae_id, sum(lengths))
-    return tables.check("clip_latents", pa.table(columns)), totals
+    stats = ClipStats(sae.cfg.d_sae)
+    rows = LatentSort(sae.cfg.d_sae, ctx.out.scratch(f"clip_latents-{number}"))
+    at = 0
+    for batch in _batches(ctx.run, sae, ctx.progress(clips.clip_ids)):
+        here = slice(at, at + len(batch.tokens))
+        found = stats.add(batch, clips.probing[here])
+        write(by_clip_table(sae_id, found, clips.clip_ids[here]))
+        rows.add(found)
+        at = here.stop
+    return rows, stats.totals()
 
 
-def _nonzero(scores: ClipScores) -> dict[str, np.ndarray]:
-    """Columns of `clip_latents` for the latents that fire in one clip."""
-    ids = scores.max_activation.gt(0).nonzero().squeeze(1)
-    return {"latent_id": ids.to(torch.int32).numpy()} | {k: v[ids].numpy() for k, v in scores._asdict().items()}
+def _batches(run: Run, sae: TopKSAE, clip_ids: Iterator[str]) -> Iterator[SparseLatents]:
+    """Latents above 0 of some clips at a time."""
+    shards, parts, entries = Shards(run, sae.cfg.hookpoint), list[SparseLatents](), 0
+    for clip_id in clip_ids:
+        parts.append(SparseLatents.of(sae.encode(shards.audio(clip_id))))
+        entries += len(parts[-1].values)
+        if entries >= _BATCH_ENTRIES or len(parts) >= _BATCH_CLIPS:
+            yield SparseLatents.together(parts)
+            parts, entries = [], 0
+    if parts:
+        yield SparseLatents.together(parts)
 
 
-def _latents(ctx: Context, sae_id: str, totals: Totals, clip_latents: pa.Table) -> pa.Table:
-    d_sae = len(totals.active)
-    active, total = totals.active.numpy(), totals.total.numpy()
-    probe = ctx.ok_clips(TRAIN)
-    r = score_matrix(clip_latents, "representativeness", probe["clip_id"].to_pylist(), d_sae)
-    recordings = np.unique(probe["recording_id"].to_numpy(zero_copy_only=False), return_inverse=True)[1]
-    firing = np.zeros((recordings.max() + 1, d_sae), dtype=bool)
-    np.logical_or.at(firing, recordings, r > 0)
-    few = firing.sum(0) < ctx.config.rank.p
-    status = np.where(active == 0, "dead", np.where(few, "few_clips", "ok"))
+def sort_rows(sae_id: str, rows: LatentSort, clips: Clips, p: int, write: Write) -> PerLatent:
+    """Write the rows latent by latent, and look at each latent's probing clips in passing."""
+    ids = pa.array(clips.clip_ids, pa.string())
+    found = PerLatent(np.zeros(rows.d_sae, np.int64), np.zeros(rows.d_sae, np.float32))
+    for block in rows.blocks():
+        write(by_latent_table(sae_id, block, ids))
+        _look(block, clips, p, found)
+    return found
+
+
+def _look(block: LatentBlock, clips: Clips, p: int, found: PerLatent) -> None:
+    keep = clips.probing[block.clips] & (block.columns["representativeness"] > 0)
+    ends = np.concatenate([np.zeros(1, np.int64), keep.cumsum()])[block.indptr]
+    r, recordings = block.columns["representativeness"][keep], clips.recordings[block.clips[keep]]
+    probing = int(clips.probing.sum())
+    for latent, (begin, end) in enumerate(zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True), block.first):
+        found.p99[latent] = _percentile(r[begin:end], probing)
+        some = recordings[begin : min(end, begin + 8 * p)]
+        seen = len(np.unique(some))
+        found.recordings[latent] = seen if seen >= p else len(np.unique(recordings[begin:end]))
+
+
+def _percentile(falling: np.ndarray, n: int, share: float = 0.99) -> float:
+    """Percentile of n values of which these are the ones above 0, highest first; as `numpy.percentile` takes it."""
+    place = share * (n - 1)
+    below = int(place)
+    low, high = (
+        float(falling[n - 1 - i]) if 0 <= n - 1 - i < len(falling) else 0.0 for i in (below, min(below + 1, n - 1))
+    )
+    return low + (high - low) * (place - below)
+
+
+def _latents(sae_id: str, totals: Totals, found: PerLatent, p: int) -> pa.Table:
+    d_sae, active, tokens = len(totals.active), totals.active, totals.tokens[0]
+    status = np.where(active == 0, "dead", np.where(found.recordings < p, "few_clips", "ok"))
     return tables.check(
         "latents",
         pa.table(
             {
                 "sae_id": pa.repeat(sae_id, d_sae),
                 "latent_id": np.arange(d_sae, dtype=np.int32),
-                "density": active / totals.tokens,
-                "mean_active": np.divide(total, active, out=np.zeros(d_sae), where=active > 0),
-                "max_activation": totals.largest.numpy(),
-                "clips_active": totals.clips.numpy(),
+                "density": active / tokens,
+                "mean_active": np.divide(totals.sums, active, out=np.zeros(d_sae), where=active > 0),
+                "max_activation": totals.largest,
+                "clips_active": totals.clips,
                 "dead": active == 0,
                 "status": status,
-                "mean_all": total / totals.tokens,
-                "p99": np.percentile(r, 99, axis=0),
+                "mean_all": totals.sums / tokens,
+                "p99": found.p99,
             }
         ),
     )
@@ -120,8 +152,8 @@ def _latents(ctx: Context, sae_id: str, totals: Totals, clip_latents: pa.Table) 
 def _histograms(sae_id: str, totals: Totals) -> pa.Table:
     """One row for each live latent, empty bins at both ends left out."""
     rows = []
-    for latent_id in totals.active.nonzero().squeeze(1).tolist():
-        counts = totals.bins[latent_id].numpy()
+    for latent_id in totals.active.nonzero()[0].tolist():
+        counts = totals.bins[latent_id]
         used = counts.nonzero()[0]
         first, last = used[0], used[-1] + 1
         rows.append(

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ard import tables
+from ard.ranking import Ranker
 from ard.scores import MonosemanticitySpread, monosemanticity_many, monosemanticity_spread
 from precompute.config import Config
 from precompute.stages.base import Context
@@ -42,14 +43,16 @@ def run(ctx: Context) -> None:
     for sae_id in ctx.sae_ids():
         mine = _of(table, "sae_id", sae_id)
         found = probe(ctx, sae_id)
-        ranked = [_ranked(found, ctx.config, method, mine, clips) for method in ctx.config.rank.methods]
+        ranker = found.ranker(ctx.config, draws=range(ctx.config.rank.draws))
+        ranked = [_ranked(found, ranker, ctx.config, method, mine, clips) for method in ctx.config.rank.methods]
         parts += [*ranked, *_random(found, ctx.config, mine, clips)]
         top = f"highest m {ranked[0]['score'][0].as_py():.2f}" if ranked[0].num_rows else "no latent can be scored"
         ctx.say(f"{sae_id}: {ranked[0].num_rows:,} latents scored, {top} ({ctx.config.rank.methods[0]})")
     if ctx.config.rank.poly:
         for hookpoint in hookpoints(ctx):
             found = probe_raw(ctx, hookpoint)
-            parts.append(_ranked(found, ctx.config, POLY, _of(table, "sae_id", found.sae_id), clips))
+            ranker = found.ranker(ctx.config, draws=range(ctx.config.rank.draws))
+            parts.append(_ranked(found, ranker, ctx.config, POLY, _of(table, "sae_id", found.sae_id), clips))
     ctx.out.write("monosemanticity", pa.concat_tables(parts))
 
 
@@ -57,14 +60,14 @@ def _of(table: pa.Table, column: str, value: str | int) -> pa.Table:
     return table.filter(pc.field(column) == value)
 
 
-def _ranked(found: Probe, config: Config, method: str, table: pa.Table, clips: Embedded) -> pa.Table:
+def _ranked(found: Probe, ranker: Ranker, config: Config, method: str, table: pa.Table, clips: Embedded) -> pa.Table:
     """Rows of a method that ranks clips by a score, with the spread over the draws of L."""
     most, least = most_and_least(_of(table, "method", method), found.d_sae, config.rank.p, clips.place)
     ids = (np.minimum(most, least) >= 0).all(1).nonzero()[0]
     inward = np.full(len(clips.vectors), -1)
     outward = np.array([clips.place[c] for c in found.clip_ids])
     inward[outward] = np.arange(len(outward))
-    draws = found.draws(config, method, inward[most[ids]], ids)
+    draws = ranker.least_draws(method, np.append(inward, -1)[most])[:, ids]
     spread = monosemanticity_spread(clips.vectors, most[ids], np.append(outward, -1)[draws])
     return _scored(found.sae_id, method, config.seed, clips, most, least, ids, spread)
 

@@ -16,55 +16,84 @@ import pyarrow.compute as pc
 import torch
 
 from ard import tables
-from ard.rank import Representatives, random_representatives
+from ard.rank import Representatives
+from ard.ranking import Ranker
 from ard.sae import TopKSAE
 from precompute.config import Config
 from precompute.shards import Shards
 from precompute.stages.base import Context
 from precompute.stages.scores_io import POLY, RANDOM, Probe, hookpoints, probe, probe_raw, random_seeds
 
+SAMPLE, QUANTILES, RANDOM_EXAMPLES = 64, 10, 5
+"""Ours: active clips sampled of each latent, and how many of them are shown as examples of either kind."""
+
 
 def run(ctx: Context) -> None:
-    """Write table `representatives` for every method, and `traces` for those that rank the SAEs' latents."""
-    parts, traces = [], []
+    """Write tables `representatives` and `examples`, and `traces` for the methods that rank the SAEs' latents."""
+    parts, traces, examples = [], [], []
     for sae_id in ctx.sae_ids():
         found = probe(ctx, sae_id)
-        mine = [rank_rows(found, ctx.config, method) for method in ctx.config.rank.methods]
-        parts += [*mine, *_random(found, ctx.config)]
+        ranker = found.ranker(ctx.config, random_seeds=random_seeds(ctx.config), examples=SAMPLE)
+        mine = [_rows(found, m, ctx.config.seed, ranker.representatives(m)) for m in ctx.config.rank.methods]
+        parts += [*mine, *_random(found, ctx.config, ranker)]
+        examples.append(example_rows(found, ranker))
         traces.append(_traces(ctx, sae_id, pa.concat_tables(mine)))
     if ctx.config.rank.poly:
-        parts += [rank_rows(probe_raw(ctx, hookpoint), ctx.config, POLY) for hookpoint in hookpoints(ctx)]
+        for hookpoint in hookpoints(ctx):
+            found = probe_raw(ctx, hookpoint)
+            parts.append(_rows(found, POLY, ctx.config.seed, found.ranker(ctx.config).representatives(POLY)))
     ctx.out.write("representatives", pa.concat_tables(parts))
+    ctx.out.write("examples", pa.concat_tables(examples))
     ctx.out.write("traces", pa.concat_tables(traces))
 
 
-def rank_rows(found: Probe, config: Config, method: str) -> pa.Table:
-    """Rows of `representatives` of one SAE and method."""
-    return _rows(found, method, config.seed, np.arange(found.d_sae), found.rank(config, method))
-
-
-def _random(found: Probe, config: Config) -> Iterator[pa.Table]:
+def _random(found: Probe, config: Config, ranker: Ranker) -> Iterator[pa.Table]:
     """The method `random`, once a seed: random clips in place of the H of every latent that `ard` can score."""
-    if not config.rank.random_seeds:
-        return
-    scores = found.scores("ard")
-    base = found.rank(config, "ard", scores=scores)
-    ids = base.complete.nonzero()[0]
-    base, scores = Representatives(*(value[ids] for value in base)), scores[:, ids]
+    base = ranker.representatives("ard")
     for seed in random_seeds(config):
-        drawn = random_representatives(
-            base,
-            scores,
-            found.clip_ids,
-            recording_ids=found.recording_ids,
-            hookpoint=found.hookpoint,
-            seed=seed,
-            latent_ids=ids.tolist(),
+        drawn = ranker.random(base, seed)
+        keep = base.complete[:, None]
+        scored = drawn._replace(most=np.where(keep, drawn.most, -1), least=np.where(keep, drawn.least, -1))
+        yield _rows(found, RANDOM, seed, scored)
+
+
+def example_rows(found: Probe, ranker: Ranker) -> pa.Table:
+    """Rows of `examples`: the sample's clips at even percentiles of r, and the first of them in the order of the draw.
+
+    At the i-th of n percentiles, (2i + 1) / 2n, stands the clip of that place in the sample by r; a smaller sample is
+    shown whole.
+    """
+    clip, score = ranker.examples()
+    size = (clip >= 0).sum(1)
+    rising = np.argsort(np.where(clip >= 0, score, np.inf), axis=1, kind="stable")
+    n = np.minimum(size, QUANTILES)[:, None]
+    places = np.arange(QUANTILES)[None, :]
+    at = (2 * places + 1) * size[:, None] // np.maximum(2 * n, 1)
+    quantile = np.take_along_axis(rising, at.clip(0, clip.shape[1] - 1), 1)
+    sides = []
+    for kind, index, there in (
+        ("quantile", quantile, places < n),
+        ("random", np.broadcast_to(np.arange(RANDOM_EXAMPLES), (len(clip), RANDOM_EXAMPLES)), None),
+    ):
+        there = np.arange(RANDOM_EXAMPLES) < size[:, None] if there is None else there
+        latent, rank = there.nonzero()
+        chosen = index[latent, rank]
+        sides.append(
+            pa.table(
+                {
+                    "sae_id": pa.repeat(found.sae_id, len(latent)),
+                    "latent_id": latent,
+                    "kind": pa.repeat(kind, len(latent)),
+                    "rank": rank + 1,
+                    "clip_id": pa.array(np.array(found.clip_ids, dtype=object)[clip[latent, chosen]], pa.string()),
+                    "value": score[latent, chosen],
+                }
+            )
         )
-        yield _rows(found, RANDOM, seed, ids, drawn)
+    return tables.check("examples", pa.concat_tables(sides))
 
 
-def _rows(found: Probe, method: str, seed: int, ids: np.ndarray, ranked: Representatives) -> pa.Table:
+def _rows(found: Probe, method: str, seed: int, ranked: Representatives) -> pa.Table:
     clip_ids = np.array(found.clip_ids, dtype=object)
     sides = []
     for side, index, score in (
@@ -78,7 +107,7 @@ def _rows(found: Probe, method: str, seed: int, ids: np.ndarray, ranked: Represe
                     "sae_id": pa.repeat(found.sae_id, len(latent)),
                     "method": pa.repeat(method, len(latent)),
                     "seed": pa.repeat(pa.scalar(seed, pa.int32()), len(latent)),
-                    "latent_id": ids[latent],
+                    "latent_id": latent,
                     "side": pa.repeat(side, len(latent)),
                     "rank": rank + 1,
                     "clip_id": pa.array(clip_ids[index[latent, rank]], pa.string()),

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 
-from ard.rank import Representatives, least_draws, representatives
+from ard.ranking import Ranker
 from ard.scores import clip_scores
 from ard.store import Run
 from precompute.config import Config
 from precompute.shards import Shards
 from precompute.stages.base import TRAIN, Context
+from precompute.stages.clip_latents_io import latent_blocks
 
 RANDOM, POLY = "random", "poly"
+RANKED = ("ard", "mean", "coverage")
+"""Methods that rank the latents by a score, in the order of `LatentBlock.scores`."""
+_RAW_CLIPS = 512
 COLUMN = {
     "ard": "representativeness",
     "mean": "mean_activation",
@@ -38,78 +43,78 @@ def score_matrix(clip_latents: pa.Table, column: str, clip_ids: Sequence[str], d
     return matrix
 
 
-class Probe(NamedTuple):
+@dataclass(frozen=True)
+class Probe:
     """Clips with their scores under one SAE, or under the raw dimensions of x (`poly`), ready to be ranked."""
 
+    run: Run
     sae_id: str
     hookpoint: str
     clip_ids: list[str]
     recording_ids: list[str]
-    clip_latents: pa.Table
-    """Rows of the SAE; none for `poly`."""
     d_sae: int
     """Number of latents; d_in for `poly`."""
-    raw: np.ndarray | None = None
-    """For `poly`: r = mean(x) · share(x > 0), [clips, d_in]."""
+    raw: bool = False
+    """The raw dimensions of x: r = mean(x) · share(x > 0).
+
+    Ours: x is used as it is, signs included, so r is negative where the mean is. A dimension whose r is above 0 in no
+    clip counts as dead, as a latent would."""
 
     def scores(self, method: str) -> np.ndarray:
-        """Scores [clips, d_sae] of one method."""
-        if self.raw is not None:
-            return self.raw
-        return score_matrix(self.clip_latents, COLUMN[method], self.clip_ids, self.d_sae)
+        """Scores [clips, d_sae] of one method, all of them at once: for runs that fit in memory."""
+        if self.raw:
+            return np.concatenate([r for _, r in self._raw_scores()])
+        return score_matrix(rows_of_sae(self.run, self.sae_id), COLUMN[method], self.clip_ids, self.d_sae)
 
-    def rank(self, config: Config, method: str, draw: int = 0, scores: np.ndarray | None = None) -> Representatives:
-        """H and L of every latent."""
-        return representatives(
-            self.scores(method) if scores is None else scores,
-            self.clip_ids,
-            recording_ids=self.recording_ids,
-            hookpoint=self.hookpoint,
+    def ranker(
+        self, config: Config, *, draws: Sequence[int] = (0,), random_seeds: Sequence[int] = (), examples: int = 0
+    ) -> Ranker:
+        """H and L of every latent by every method that ranks the latents (by `poly` alone for the raw dimensions).
+
+        Scores are read some latents at a time from `clip_latents`, or some clips at a time from the activations.
+        """
+        ranker = Ranker(
+            self.d_sae,
+            self.hookpoint,
+            methods=(POLY,) if self.raw else RANKED,
             p=config.rank.p,
             seed=config.seed,
-            draw=draw,
+            draws=draws,
+            random_seeds=random_seeds,
+            examples=examples,
+            sparse=not self.raw,
         )
+        if self.raw:
+            for span, r in self._raw_scores():
+                ranker.add_dense(self.clip_ids[span], self.recording_ids[span], r)
+            return ranker
+        ranker.add_clips(self.clip_ids, self.recording_ids)
+        for block in latent_blocks(self.run, self.sae_id, self.clip_ids):
+            ranker.add_latents(block.first, block.indptr, block.clips, block.scores)
+        return ranker
 
-    def draws(self, config: Config, method: str, most: np.ndarray, latent_ids: np.ndarray) -> np.ndarray:
-        """L [draws, latents, p] of some latents under each draw of the order among its ties."""
-        return least_draws(
-            most,
-            self.scores(method)[:, latent_ids],
-            self.clip_ids,
-            recording_ids=self.recording_ids,
-            hookpoint=self.hookpoint,
-            seed=config.seed,
-            draws=range(config.rank.draws),
-            latent_ids=latent_ids.tolist(),
-        )
+    def _raw_scores(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """One pass over the stored activations of the clips' audio tokens."""
+        shards = Shards(self.run, self.hookpoint)
+        for start in range(0, len(self.clip_ids), _RAW_CLIPS):
+            span = slice(start, start + _RAW_CLIPS)
+            some = [clip_scores(shards.audio(clip_id)).representativeness for clip_id in self.clip_ids[span]]
+            yield span, torch.stack(some).numpy()
 
 
 def probe(ctx: Context, sae_id: str, split: str | None = TRAIN) -> Probe:
     """The clips of one split (all usable ones where it is None) with their scores under one SAE."""
     clips = ctx.ok_clips(split)
     sae = ctx.run.read("saes").filter(pc.field("sae_id") == sae_id).to_pylist()[0]
-    return Probe(
-        sae_id,
-        sae["hookpoint"],
-        clips["clip_id"].to_pylist(),
-        clips["recording_id"].to_pylist(),
-        rows_of_sae(ctx.run, sae_id),
-        sae["d_sae"],
-    )
+    ids, recordings = clips["clip_id"].to_pylist(), clips["recording_id"].to_pylist()
+    return Probe(ctx.run, sae_id, sae["hookpoint"], ids, recordings, sae["d_sae"])
 
 
 def probe_raw(ctx: Context, hookpoint: str, split: str | None = TRAIN) -> Probe:
-    """The same for the method `poly`: one pass over the stored activations of the clips' audio tokens.
-
-    Ours: x is used as it is, signs included, so r is negative where the mean is. A dimension whose r is above 0 in
-    no clip counts as dead, as a latent would.
-    """
-    clips = ctx.ok_clips(split)
-    ids = clips["clip_id"].to_pylist()
-    shards = Shards(ctx.run, hookpoint)
-    raw = np.stack([clip_scores(shards.audio(clip_id)).representativeness.numpy() for clip_id in ids])
-    none = ctx.run.read("clip_latents").slice(0, 0)
-    return Probe(raw_id(hookpoint), hookpoint, ids, clips["recording_id"].to_pylist(), none, raw.shape[1], raw)
+    """The same for the method `poly`."""
+    clips, d_in = ctx.ok_clips(split), Shards(ctx.run, hookpoint).d_in
+    ids, recordings = clips["clip_id"].to_pylist(), clips["recording_id"].to_pylist()
+    return Probe(ctx.run, raw_id(hookpoint), hookpoint, ids, recordings, d_in, raw=True)
 
 
 def raw_id(hookpoint: str) -> str:
