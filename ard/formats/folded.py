@@ -35,6 +35,10 @@ RECORD = "ard"
 """Field in which a file of another format carries our whole configuration, the folded scale included."""
 
 
+TOPK = ("paper", "recommended", "matryoshka")
+"""Recipes whose latents are those of TopK; `paper` alone has no decoder bias."""
+
+
 class FormatError(SAEError):
     """An SAE that cannot be written in, or read from, the format of another library; the message says why."""
 
@@ -59,12 +63,12 @@ def fold(sae: TopKSAE) -> Folded:
     """W' of an SAE, float32 on the CPU.
 
     Raises:
-        FormatError: its recipe computes latents by other equations than the two of ard/sae.py.
+        FormatError: its recipe does not choose latents by TopK.
     """
-    if sae.cfg.recipe not in ("paper", "recommended"):
+    if sae.cfg.recipe not in TOPK:
         raise FormatError(
-            f"SAE {sae.cfg.sae_id} is of recipe {sae.cfg.recipe!r}; only paper and recommended can be written in"
-            " another library's format."
+            f"SAE {sae.cfg.sae_id} is of recipe {sae.cfg.recipe!r}; only {', '.join(TOPK)} can be written in another"
+            " library's format, because they choose latents by TopK."
         )
     s = sae.cfg.scale
     b_dec = torch.zeros(sae.cfg.d_in) if sae.b_dec is None else sae.b_dec
@@ -75,7 +79,7 @@ def unfold(folded: Folded, cfg: SAEConfig) -> TopKSAE:
     """The SAE of `cfg` whose W' these are, in float32."""
     sae, s = TopKSAE(cfg, init_weights=False), cfg.scale
     state = {"W_enc": _times(folded.W_enc, 1 / s), "b_enc": folded.b_enc, "W_dec": _times(folded.W_dec, s)}
-    if cfg.recipe == "recommended":
+    if sae.b_dec is not None:
         state["b_dec"] = _times(folded.b_dec, s)
     sae.load_state_dict({name: value.float() for name, value in state.items()})
     return sae.eval()
@@ -103,8 +107,8 @@ def config_of(folded: Folded, k: Any, record: Any, where: Path, **found: Any) ->
     found["recipe"] = "recommended" if bias else "paper"
     if record is not None:
         known = {f.name: record[f.name] for f in fields(SAEConfig) if f.name in record and f.name != "extra"}
-        if known.get("recipe") == "paper" and bias:  # trained on by another library
-            del known["recipe"]
+        if known.get("recipe") not in (TOPK[1:] if bias else TOPK):  # `paper` trained on by another library
+            known.pop("recipe", None)
         found |= known
     try:
         return SAEConfig(**{**found, **size})

@@ -81,7 +81,7 @@ def save(sae: TopKSAE, folder: Path) -> None:
         "k": cfg.k,
         "dtype": "float32",
         "device": "cpu",
-        "apply_b_dec_to_input": cfg.recipe == "recommended",
+        "apply_b_dec_to_input": sae.b_dec is not None,
         "normalize_activations": "none",
         "reshape_activations": "none",
         "rescale_acts_by_decoder_norm": False,

@@ -89,6 +89,23 @@ def test_a_revision_is_read_whole(hub: Hub) -> None:
         pull(REPO, revision="f" * 40, api=api(hub))
 
 
+def test_somebody_pushes_while_another_pulls(hub: Hub, tmp_path: Path) -> None:
+    """Configuration and weights still come from one commit, the one that was newest when the pull began."""
+    first = push(an_sae(), REPO, api=api(hub))
+    changed = an_sae()
+    with torch.no_grad():
+        changed.b_enc.add_(1)
+    changed.save(tmp_path)
+    names = ("cfg.json", "sae.safetensors")
+    newer = {f"{first.folder}/{n}": (tmp_path / n).read_bytes() for n in names}
+    hub.meanwhile = lambda: hub.commit(REPO, newer)
+    found = pull(REPO, api=api(hub))
+    assert found.place == first
+    assert first.revision != hub.head(REPO)
+    assert torch.equal(found.sae.b_enc, an_sae().b_enc)
+    assert torch.equal(pull(REPO, api=api(hub)).sae.b_enc, changed.b_enc)
+
+
 def test_the_card_is_written_once_and_names_the_ways_to_read(hub: Hub) -> None:
     hub.create(REPO)
     hub.commit(REPO, {CARD: b"my own"})

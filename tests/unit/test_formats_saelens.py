@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from ard.formats import FormatError, Origin, detect, load_from, save_as
 from ard.formats.folded import fold
 from ard.sae import TopKSAE, topk_relu
-from tests.fixtures.exchange import an_sae, as_saelens, by_hand, kept_by_topk, tokens, write_saelens
+from tests.fixtures.exchange import RECIPES, an_sae, as_saelens, by_hand, kept_by_topk, tokens, write_saelens
 
 X = torch.tensor([[3.0, 1.0]])  # less b_dec: [2, 1]
 
@@ -88,7 +88,7 @@ def test_relu_before_topk_keeps_what_relu_after_topk_keeps(row: list[float], k: 
 # -- written and read -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("recipe", "scale"), [("paper", 1.0), ("recommended", 1.0), ("recommended", 0.37)])
+@pytest.mark.parametrize(("recipe", "scale"), RECIPES)
 def test_the_formats_equations_give_our_latents_and_reconstruction(tmp_path: Path, recipe: str, scale: float) -> None:
     sae, x = an_sae(recipe, scale), tokens()
     save_as(sae, tmp_path, "saelens")
@@ -100,7 +100,7 @@ def test_the_formats_equations_give_our_latents_and_reconstruction(tmp_path: Pat
     assert np.abs(theirs.x_hat - ours.x_hat.numpy()).max() < 1e-5
 
 
-@pytest.mark.parametrize(("recipe", "scale"), [("paper", 1.0), ("recommended", 1.0), ("recommended", 0.37)])
+@pytest.mark.parametrize(("recipe", "scale"), RECIPES)
 def test_there_and_back(tmp_path: Path, recipe: str, scale: float) -> None:
     sae, x = an_sae(recipe, scale, extra={"note": [1, 2]}, tokens="audio"), tokens()
     save_as(sae, tmp_path, "saelens")
@@ -274,7 +274,7 @@ def test_an_unknown_format_and_our_own(tmp_path: Path) -> None:
 
 def test_a_recipe_of_other_equations_is_not_written(tmp_path: Path) -> None:
     sae = an_sae()
-    object.__setattr__(sae.cfg, "recipe", "threshold")
-    with pytest.raises(FormatError, match="recipe 'threshold'; only paper and recommended"):
+    object.__setattr__(sae.cfg, "recipe", "batchtopk")
+    with pytest.raises(FormatError, match="recipe 'batchtopk'; only paper, recommended, matryoshka"):
         save_as(sae, tmp_path, "saelens")
     assert list(tmp_path.iterdir()) == []

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from ard.formats import FormatError, Origin, detect, load_from, save_as
-from tests.fixtures.exchange import an_sae, as_saelens, as_sparsify, tokens, write_sparsify
+from tests.fixtures.exchange import RECIPES, an_sae, as_saelens, as_sparsify, tokens, write_sparsify
 
 X = torch.tensor([[3.0, 1.0]])  # less b_dec: [2, 1]
 
@@ -55,7 +55,7 @@ def test_width_from_the_expansion_and_the_model_from_the_folder_above(tmp_path: 
     assert load_from(folder, origin=Origin(model="other")).cfg.model == "other"
 
 
-@pytest.mark.parametrize(("recipe", "scale"), [("paper", 1.0), ("recommended", 1.0), ("recommended", 0.37)])
+@pytest.mark.parametrize(("recipe", "scale"), RECIPES)
 def test_the_formats_equations_give_our_latents_and_reconstruction(tmp_path: Path, recipe: str, scale: float) -> None:
     sae, x = an_sae(recipe, scale), tokens()
     save_as(sae, tmp_path, "sparsify")
@@ -67,7 +67,7 @@ def test_the_formats_equations_give_our_latents_and_reconstruction(tmp_path: Pat
     assert np.abs(theirs.x_hat - ours.x_hat.numpy()).max() < 1e-5
 
 
-@pytest.mark.parametrize(("recipe", "scale"), [("paper", 1.0), ("recommended", 0.37)])
+@pytest.mark.parametrize(("recipe", "scale"), RECIPES)
 def test_there_and_back_through_both_formats(tmp_path: Path, recipe: str, scale: float) -> None:
     sae, x = an_sae(recipe, scale, extra={"note": 1}), tokens()
     save_as(sae, tmp_path / "a", "sparsify")
