@@ -33,7 +33,7 @@ from transformers import (  # noqa: E402
 )
 
 from ard.activations.extract import read_tokens  # noqa: E402
-from ard.activations.shard import HEADER, ShardWriter, open_shard  # noqa: E402
+from ard.activations.shard import ShardWriter, open_shard  # noqa: E402
 from ard.activations.shuffled import BLOCK, ShuffledReader  # noqa: E402
 from ard.hooks import read  # noqa: E402
 from ard.models.audio_lm import AudioLM  # noqa: E402
@@ -217,6 +217,7 @@ def extraction(quick: bool) -> None:
                     "workers": workers,
                     "threads": torch.get_num_threads(),
                     "torch": torch.__version__,
+                    "quick": quick,
                 }
             )
         write("extraction", records)
@@ -252,7 +253,8 @@ def forget(paths: list[Path]) -> None:
 def reader(quick: bool) -> None:
     d, batch = 4096, 4096
     size, part = (0.27, 0.05) if quick else (4.0, 0.25)
-    with tempfile.TemporaryDirectory(dir=ROOT / "benchmarks") as name:
+    (ROOT / "data" / "runs").mkdir(parents=True, exist_ok=True)  # where runs lie, ignored by git; /tmp may be memory
+    with tempfile.TemporaryDirectory(dir=ROOT / "data" / "runs", prefix="bench-") as name:
         weights = make_store(Path(name), size, d)
         paths = list(weights)
         rows = sum(len(w) for w in weights.values())
@@ -313,7 +315,7 @@ def reader(quick: bool) -> None:
                         "block_bytes": BLOCK,
                         "d_in": d,
                         "batch": batch,
-                        "header_bytes": HEADER,
+                        "quick": quick,
                     }
                 )
         write("shuffled_reader", records)
