@@ -50,7 +50,8 @@ def _activations(config: Config) -> Any:
 
 def _sae(config: Config) -> Any:
     saes = [asdict(entry) for entry in config.sae]
-    return {"sae": saes, "train": _without(config.train, "log_every"), "seed": config.seed}
+    order = config.activations.buffer_mb  # of a set too large for memory
+    return {"sae": saes, "train": _without(config.train, "log_every"), "seed": config.seed, "buffer_mb": order}
 
 
 def _evaluate(config: Config) -> Any:
