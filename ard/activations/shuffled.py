@@ -9,22 +9,21 @@ the buffer before it is read, however many threads read.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import accumulate, islice
 from pathlib import Path
 from threading import Event
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ard.activations.formats import NUMPY, TORCH, Stored, decode, from_numpy, number_bytes
-from ard.activations.shard import HEADER, Header, Shard, open_shard
+from ard.activations.buffer import Block, Buffer, ReaderError, read_block, same_kind, stored_rows
+from ard.activations.formats import TORCH, Stored, decode, from_numpy, number_bytes
+from ard.activations.shard import open_shard
 
 BUFFER = 1 << 30
 """Default memory for tokens, in bytes: two halves, one handed out while the other is filled."""
@@ -32,34 +31,6 @@ BLOCK = 1 << 20
 """Longest read, in bytes."""
 READERS = 4
 """Threads that read."""
-
-
-class ReaderError(ValueError):
-    """A shuffled reader that cannot be set up as asked; the message says why and what to change."""
-
-
-class Block(NamedTuple):
-    """Consecutive rows of one shard, and how many tokens they stand for."""
-
-    shard: int
-    start: int
-    stop: int
-    tokens: int
-
-
-class Buffer:
-    """One half of the memory: rows as they lie on disk, with their scales."""
-
-    def __init__(self, tokens: int, header: Header):
-        self.x = np.empty((tokens, header.d_in), NUMPY[header.format])
-        self.scale = np.empty(tokens, np.float32) if header.format == "int8" else None
-        self.format = header.format
-
-    def take(self, rows: np.ndarray) -> Float[Tensor, "rows d"]:
-        """A copy of these rows, decoded."""
-        scale = None if self.scale is None else torch.from_numpy(self.scale[rows])
-        x = from_numpy(self.x, self.format).index_select(0, torch.from_numpy(rows))
-        return decode(Stored(x, scale))
 
 
 class ShuffledReader:
@@ -92,7 +63,7 @@ class ShuffledReader:
         self.tokens = int(sum(int(w.sum(dtype=np.int64)) for w in self._weights))
         if not self.tokens:
             raise ReaderError("No token is left to train on; check the split, train.tokens and activations.sinks.")
-        self._header = _same_kind(self._shards)
+        self._header = same_kind(self._shards)
         self.d_in = self._header.d_in
         self._row = self.d_in * TORCH[self._header.format].itemsize
         if not 1 <= readers <= self.most_readers:
@@ -222,13 +193,7 @@ class ShuffledReader:
             np.take(raw_scales, rows, out=scales, mode="clip")
 
     def _rows_into(self, block: Block, x: np.ndarray, scales: np.ndarray | None) -> None:
-        """All rows of a block, as they lie on disk."""
-        shard = self._shards[block.shard]
-        _stored_rows(shard)
-        with shard.path.open("rb", buffering=0) as file:
-            _pread(file.fileno(), x, HEADER + block.start * self._row, shard.path)
-        if scales is not None and shard.scale is not None:
-            scales[:] = shard.scale[block.start : block.stop]
+        read_block(self._shards[block.shard], block, x, scales)
 
     def sample(self, n: int, seed: int) -> Float[Tensor, "n d_in"]:
         """min(n, tokens) different tokens of a pass, drawn evenly, in the order they lie on disk."""
@@ -240,7 +205,7 @@ class ShuffledReader:
             mine = chosen[(chosen >= before) & (chosen < before + int(total[-1]))] - before
             rows = np.searchsorted(total, mine, side="right")
             scale = None if shard.scale is None else torch.from_numpy(shard.scale[rows])
-            parts.append(decode(Stored(from_numpy(_stored_rows(shard)[rows], shard.header.format), scale)))
+            parts.append(decode(Stored(from_numpy(stored_rows(shard)[rows], shard.header.format), scale)))
             before += int(total[-1])
         return torch.cat(parts)
 
@@ -255,48 +220,3 @@ def _ready(item: tuple[Buffer, np.ndarray, list[Future[None]]]) -> tuple[Buffer,
     for job in jobs:
         job.result()
     return buffer, order
-
-
-def _same_kind(shards: list[Shard]) -> Header:
-    """The header that all shards share but for their length and content.
-
-    Raises:
-        ReaderError: they differ in hookpoint, model, width or format.
-    """
-    first = shards[0].header
-    for shard in shards:
-        for name in ("hookpoint", "model", "format", "d_in", "stored"):
-            found, wanted = getattr(shard.header, name), getattr(first, name)
-            if found != wanted:
-                raise ReaderError(
-                    f"{shard.path} has {name} {found}, {shards[0].path} {wanted}; read one kind at a time."
-                )
-    return first
-
-
-def _stored_rows(shard: Shard) -> np.ndarray:
-    """The shard's activations.
-
-    Raises:
-        ReaderError: they were not stored.
-    """
-    if shard.x is None:
-        raise ReaderError(f"{shard.path} holds no activations; they were not stored (activations.store).")
-    return shard.x
-
-
-def _pread(file: int, into: np.ndarray, where: int, path: Path) -> None:
-    """Fill an array from a place in a file.
-
-    Raises:
-        ReaderError: the file ends before.
-    """
-    view = memoryview(into).cast("B")
-    done = 0
-    while done < len(view):
-        got = os.preadv(file, [view[done:]], where + done)
-        if not got:
-            raise ReaderError(
-                f"{path} ended early; run `python -m precompute status --verify` to find what is damaged."
-            )
-        done += got

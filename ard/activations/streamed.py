@@ -16,8 +16,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ard.activations.buffer import Block, ReaderError
 from ard.activations.formats import Stored, decode, encode, to_numpy
-from ard.activations.shuffled import BUFFER, Block, ReaderError, ShuffledReader, seeded
+from ard.activations.shuffled import BUFFER, ShuffledReader, seeded
 
 
 class Stretch(NamedTuple):

@@ -10,6 +10,9 @@ import numpy as np
 from ard.activations.formats import Loss
 from ard.activations.shard import Shard
 
+DEAR = 1e-3
+"""FVU of storing from which a finer number format is advised. Ours: SAEs are compared at hundredths of FVU."""
+
 
 def summarise(shards: Sequence[Shard]) -> dict[str, Any]:
     """One row of table `hookpoints` from all files of one hookpoint; sums over all of them, divided once."""
@@ -40,6 +43,8 @@ def in_words(row: dict[str, Any]) -> list[str]:
         f"{where}: {row['tokens']:,} tokens as {row['format']}, {row['bytes'] / 1e6:,.1f} MB, "
         f"storing costs FVU {row['storage_fvu']:.2g}"
     ]
+    if row["storage_fvu"] > DEAR:
+        lines.append(f"{where}: {row['format']} is too coarse for these values; use --set activations.dtype=bfloat16")
     if row["outliers"]:
         verb = "masked (left out of training)" if row["masked"] else "kept in training"
         lines.append(

@@ -54,7 +54,9 @@ def _activations(config: Config) -> Any:
 
 def _sae(config: Config) -> Any:
     saes = [asdict(entry) for entry in config.sae]
-    return {"sae": saes, "train": _without(config.train, "log_every", "checkpoint_every"), "seed": config.seed}
+    train = _without(config.train, "log_every", "checkpoint_every")
+    order = config.activations.buffer_mb  # of a set too large for memory
+    return {"sae": saes, "train": train, "seed": config.seed, "buffer_mb": order}
 
 
 def _evaluate(config: Config) -> Any:

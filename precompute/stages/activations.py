@@ -57,6 +57,7 @@ def run(ctx: Context) -> None:
     for number, part in enumerate(shards):
         if number not in done:
             done[number] = _shard(ctx, folder, number, part, bar)
+    next(bar, None)  # ends the bar
     out.write("answers", pa.concat_tables([done[n] for n in range(len(shards))]))
     _summarise(ctx, folder, len(shards))
 

@@ -13,9 +13,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ard.activations.buffer import ReaderError
 from ard.activations.formats import FORMATS, Stored, decode, encode
 from ard.activations.shard import ShardWriter, shard_path
-from ard.activations.shuffled import ReaderError, ShuffledReader
+from ard.activations.shuffled import ShuffledReader
 
 D = 4
 
