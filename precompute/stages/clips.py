@@ -68,7 +68,7 @@ def _corpora(ctx: Context) -> list[Entry]:
     """Clips of the configured corpora; what is odd about them is said and kept in the manifest."""
     from precompute.datasets.corpora import open_corpora
 
-    entries, notes = open_corpora(ctx.config.data)
+    entries, notes = open_corpora(ctx.config.data, ctx.say)
     ctx.notes["corpora"] = notes
     for note in notes:
         ctx.say(note)
