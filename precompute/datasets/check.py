@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from tqdm import tqdm
+
 from precompute.config_sections import CorpusEntry
 from precompute.datasets import DatasetError, Entry
 from precompute.datasets.corpora import CORPORA, Corpus, entries_of
@@ -62,7 +64,8 @@ def check(entry: CorpusEntry, root: str | Path) -> Report:
     clips = captions = 0
     splits: Counter[str] = Counter()
     labels: set[str] = set()
-    for one in distinct(entries_of(entry, Path(root), odd)):
+    # The bar is for a person at a terminal; None leaves it out elsewhere.
+    for one in tqdm(distinct(entries_of(entry, Path(root), odd)), unit=" clip", leave=False, disable=None):
         clips += 1
         splits[one.split or "-"] += 1
         labels.update(one.labels)

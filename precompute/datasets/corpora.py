@@ -113,8 +113,12 @@ def place(entry: CorpusEntry, root: str | Path) -> Path:
     return Path(root) / (entry.root or corpus.folder)
 
 
-def open_corpora(data: DataConfig) -> Listing:
+def open_corpora(data: DataConfig, say: Callable[[str], None] = lambda _: None) -> Listing:
     """The clips of all corpora of a run. Nothing is decoded.
+
+    Args:
+        data: which corpora, and where.
+        say: is told which corpus is being listed; at the paper's size that takes seconds.
 
     Raises:
         DatasetError: a folder, a list or an option that cannot be used.
@@ -122,10 +126,11 @@ def open_corpora(data: DataConfig) -> Listing:
     found: list[Entry] = []
     notes: list[str] = []
     for entry in chosen(data):
-        odd = Notes()
-        mine = list(entries_of(entry, place(entry, data.root), odd))
+        odd, root = Notes(), place(entry, data.root)
+        say(f"listing {_called(entry)} at {root}")
+        mine = list(entries_of(entry, root, odd))
         if not mine:
-            raise DatasetError(f"{CORPORA[entry.name].title} at {place(entry, data.root)} has no clips.")
+            raise DatasetError(f"{CORPORA[entry.name].title} at {root} has no clips.")
         notes += [f"{_called(entry)}: {sentence}" for sentence in odd.sentences()]
         found += mine
     found, same = overlap.by_key(list(distinct(found)), keep=data.overlap == "keep")

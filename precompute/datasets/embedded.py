@@ -56,7 +56,8 @@ class RowSound:
                 return beside.read_bytes()
         except (OSError, pa.ArrowInvalid) as error:
             raise UnusableAudio(f"unreadable: {self.table.file.name}: {error}") from None
-        raise UnusableAudio("missing file: the row holds no sound" + (f" ({value['path']})" if value else ""))
+        named = f" ({value['path']})" if value.get("path") else ""
+        raise UnusableAudio(f"missing file: the row holds no sound{named}")
 
 
 @dataclass(eq=False)

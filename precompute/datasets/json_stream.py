@@ -11,6 +11,7 @@ from precompute.datasets import DatasetError
 
 CHUNK = 1 << 20
 """Characters read at a time."""
+AFTER_NUMBER = tuple(",]} \t\r\n")
 
 
 def members(path: Path, key: str = "data") -> Iterator[Any]:
@@ -81,8 +82,9 @@ class _Reader:
                 if not self._more():
                     raise self._wrong(error.msg) from None
                 continue
-            # A number may go on in the part that is not read yet.
-            if end == len(self._text) and not self._ended and self._more():
+            # A number may go on in the part that is not read yet: `1` of `1.5`.
+            whole = not isinstance(value, int | float) or self._text[end : end + 1] in AFTER_NUMBER
+            if not whole and not self._ended and self._more():
                 continue
             self._at = end
             return value

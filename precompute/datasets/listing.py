@@ -152,7 +152,8 @@ def readable(label: str) -> str:
 
 def shown(file: Path, root: Path) -> str:
     """The file's path below `root`."""
-    return file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
+    # Text, not paths: this is called for every clip, and a Path parses its parts anew each time.
+    return str(file).removeprefix(f"{root}{os.sep}").replace(os.sep, "/")
 
 
 def distinct(entries: Iterable[Entry]) -> Iterator[Entry]:

@@ -68,7 +68,7 @@ def _corpora(ctx: Context) -> list[Entry]:
     """Clips of the configured corpora; what is odd about them is said and kept in the manifest."""
     from precompute.datasets.corpora import open_corpora
 
-    entries, notes = open_corpora(ctx.config.data)
+    entries, notes = open_corpora(ctx.config.data, ctx.say)
     ctx.notes["corpora"] = notes
     for note in notes:
         ctx.say(note)
@@ -218,6 +218,8 @@ def _plain_attributes(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def listing(config: Config) -> str:
     """Hash of names, sizes and times of the user's files: changes when one is added, removed or edited."""
+    if config.data.source == "soundscape" or (config.data.source == "audio" and not config.data.audio):
+        return ""
     digest = hashlib.sha256()
     for entry in _listed(config.data):
         found = entry.file.stat() if entry.file.exists() else None
@@ -229,11 +231,9 @@ def listing(config: Config) -> str:
 
 
 def _listed(data: DataConfig) -> list[Entry]:
-    """The entries that outside files make; the demo world has none."""
+    """The entries that the user's files make."""
     if data.source == "audio":
-        return open_dataset(data.audio, data.label_from) if data.audio else []
-    if data.source == "soundscape":
-        return []
+        return open_dataset(data.audio, data.label_from)
     from precompute.datasets.corpora import open_corpora
 
     return open_corpora(data).entries

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 
 from precompute.__main__ import main
-from precompute.config import build
+from precompute.config import ConfigError, build, to_dict
 from precompute.config_sections import CorpusEntry, CorpusName
 from precompute.datasets import DatasetError, Entry
 from precompute.datasets.check import check
@@ -33,6 +33,14 @@ def test_every_name_of_the_configuration_has_an_adapter_that_says_what_it_needs(
     for corpus in CORPORA.values():
         for word in ("On disk", "Licence", "/"):
             assert word in corpus.layout, (corpus.name, word)
+
+
+def test_every_corpus_and_option_is_in_the_guide() -> None:
+    guide = (Path(__file__).parents[2] / "docs/corpora.md").read_text()
+    words = {word for corpus in CORPORA.values() for word in (corpus.name, *corpus.options)}
+    assert [word for word in sorted(words) if f"`{word}`" not in guide] == []
+    published = {corpus.expected.get("", 0) for corpus in CORPORA.values()} - {0}
+    assert [count for count in sorted(published) if f"{count:,}" not in guide] == []
 
 
 # --- WavCaps ---
@@ -379,6 +387,15 @@ def test_a_limit_takes_the_same_clips_each_time(tmp_path: Path) -> None:
     assert few == list(listed("iemocap", root, limit=7))
     assert set(few) < set(listed("iemocap", root, limit=9))
     assert len({name.split("_")[0] for name in few}) > 2, "from all over the corpus"
+
+
+def test_the_configuration_of_corpora_comes_back_from_the_manifest() -> None:
+    corpus = [{"name": "iemocap", "options": {"merge_excited": True, "sessions": [1, 2]}, "limit": 3}]
+    config = build({"data": {"source": "corpora", "corpus": corpus}})
+    assert config.data.corpus[0].options == {"merge_excited": True, "sessions": [1, 2]}
+    assert build(to_dict(config)) == config
+    with pytest.raises(ConfigError, match=r"There is no setting data\.corpus\.0\.spilt \(did you mean split\?\)"):
+        build({"data": {"corpus": [{"name": "iemocap", "spilt": "train"}]}})
 
 
 def test_one_corpus_by_its_name(tmp_path: Path) -> None:
