@@ -21,6 +21,8 @@ import pyarrow.parquet as pq
 from ard import tables
 
 ROW_GROUP = 100_000  # rows; a latent's rows of a sorted table then lie in one or two groups
+ROW_GROUP_BYTES = 2 << 20  # of rows so long that fewer than ROW_GROUP fill it; at least 1,000 of them
+LONG_ROW = 256  # bytes in memory
 HIDDEN = "."  # names that start with it are unfinished and never read
 
 
@@ -57,12 +59,18 @@ def write_parquet(path: Path, name: str, table: pa.Table, *, unique: bool = True
         checked = checked.sort_by(list(order))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{HIDDEN}{path.name}.{os.getpid()}.tmp")
-    pq.write_table(checked, temporary, compression="zstd", row_group_size=ROW_GROUP)
+    pq.write_table(checked, temporary, compression="zstd", row_group_size=_row_group(checked))
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
     fsync_dir(path.parent)
     return checked
+
+
+def _row_group(table: pa.Table) -> int:
+    """Rows of a group: fewer where a row is long (a trace, an embedding), so that few others are read with it."""
+    size = table.nbytes // max(1, table.num_rows)
+    return ROW_GROUP if size < LONG_ROW else max(1000, ROW_GROUP_BYTES // size)
 
 
 def _replace_tree(new: Path, old: Path) -> None:
