@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+
 from explorer.queries_latents import LatentQueries
 from explorer.queries_maps import MapQueries
 from explorer.queries_results import ResultQueries
@@ -210,7 +212,12 @@ class Queries(LatentQueries, MapQueries, ResultQueries):
             {_OF_LATENT}
             ORDER BY r.rank"""  # noqa: S608 (constant words, bound values)
         values = {"sae": sae_id, "latent": latent_id, "method": method, "side": side}
-        return [_clip(r) for r in self._rows(sql, values)]
+        return [_clip(r) for r in self._rows(sql, values, self._of_latent(sae_id, latent_id))]
+
+    def _of_latent(self, sae_id: str, latent_id: int) -> dict[str, pa.Table]:
+        """What `_OF_LATENT` asks for."""
+        both = ("clip_latents", "traces")
+        return {k: v for name in both for k, v in self._part(name, sae_id=sae_id, latent_id=latent_id).items()}
 
     def clip(self, clip_id: str) -> Clip | None:
         """One clip on its own (scores 0, no trace), or None."""
@@ -230,7 +237,8 @@ class Queries(LatentQueries, MapQueries, ResultQueries):
             SELECT 0.0 AS score, {_CLIP_COLUMNS}
             FROM clips k {_OF_LATENT}
             WHERE k.clip_id = $clip"""  # noqa: S608 (constant words, bound values)
-        rows = self._rows(sql, {"sae": sae_id, "latent": latent_id, "clip": clip_id})
+        values = {"sae": sae_id, "latent": latent_id, "clip": clip_id}
+        rows = self._rows(sql, values, self._of_latent(sae_id, latent_id))
         return _clip(rows[0]) if rows else None
 
     def find_clips(self, words: str, limit: int) -> list[tuple[str, str]]:
@@ -248,7 +256,7 @@ class Queries(LatentQueries, MapQueries, ResultQueries):
 # A clip may have several captions: the model's first, then the corpus's.
 _CAPTION = """coalesce((SELECT min_by(x.caption, (x.model = 'corpus')::VARCHAR || x.model)
                         FROM captions x WHERE x.clip_id = k.clip_id), k.caption, '') AS caption"""
-# The latent stands in the inner questions, so that only its own row groups of these large tables are read.
+# The latent stands in the inner questions, so that they can be put to its own rows alone.
 _OF_LATENT = """
     LEFT JOIN (SELECT * FROM clip_latents WHERE sae_id = $sae AND latent_id = $latent) cl ON cl.clip_id = k.clip_id
     LEFT JOIN (SELECT * FROM traces WHERE sae_id = $sae AND latent_id = $latent) t ON t.clip_id = k.clip_id"""

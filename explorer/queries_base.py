@@ -1,8 +1,7 @@
 """The run's tables as one DuckDB connection that notices tables made or replaced while the app is open.
 
 Tables of up to `IN_MEMORY` bytes on disk are copied into memory: a table of concepts asked for page after page is then
-not decoded again for each page. Larger ones stay Parquet files whose row groups are skipped by their sorted columns;
-their ends, which say what each row group holds, are read once.
+not decoded again for each page. Larger ones stay Parquet files; `_part` gives one latent's or one clip's rows of them.
 """
 
 from __future__ import annotations
@@ -12,9 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
+import pyarrow as pa
 
 from ard import tables
 from ard.store import Run
+from explorer.queries_parts import RowGroups
 
 IN_MEMORY = 16 << 20
 
@@ -36,13 +37,13 @@ class Tables:
         self._lock = threading.Lock()
         self._seen: dict[str, Stamp] = {}
         self._connection: duckdb.DuckDBPyConnection | None = None
+        self._groups: dict[str, tuple[Stamp, RowGroups]] = {}
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         present = {name: stamp for name in tables.TABLES if (stamp := _stamp(self.run.table_path(name)))}
         with self._lock:
             if self._connection is None or _places(present) != _places(self._seen):
                 self._connection = self.run.connect()  # the old one closes with its last cursor
-                self._connection.execute("SET parquet_metadata_cache = true")
                 self._seen = dict.fromkeys(present, Stamp("", 0, 0))
             for name, stamp in present.items():
                 if self._seen[name] != stamp and stamp.bytes <= IN_MEMORY:
@@ -63,8 +64,25 @@ class Tables:
             cursor.read_parquet(files, union_by_name=True).create(name)
             cursor.commit()
 
-    def _rows(self, sql: str, params: list[Any] | dict[str, Any]) -> list[dict[str, Any]]:
+    def _part(self, name: str, **values: str | int) -> dict[str, pa.Table]:
+        """For `_rows`: a large table's rows of these values, to be asked in its place; nothing for a small one."""
+        stamp = _stamp(self.run.table_path(name))
+        if stamp is None or stamp.bytes <= IN_MEMORY:
+            return {}
+        with self._lock:
+            if name not in self._groups or self._groups[name][0] != stamp:
+                self._groups[name] = stamp, RowGroups(self.run.files(name), tuple(values))
+            groups = self._groups[name][1]
+        return {name: groups.rows(**values)}
+
+    def _rows(
+        self, sql: str, params: list[Any] | dict[str, Any], parts: dict[str, pa.Table] | None = None
+    ) -> list[dict[str, Any]]:
+        """Rows of a question; `parts` stand in for the tables of their names."""
         with self._cursor() as cursor:
+            for name, part in (parts or {}).items():
+                cursor.register(f"part_of_{name}", part)
+                sql = sql.replace(f" FROM {name} ", f" FROM part_of_{name} ")
             result: duckdb.DuckDBPyConnection = cursor.execute(sql, params)
             names = [d[0] for d in result.description or []]
             return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
