@@ -20,7 +20,10 @@ import pyarrow.parquet as pq
 
 from ard import tables
 
-ROW_GROUP = 100_000  # rows; a latent's rows of a sorted table then lie in one or two groups
+ROW_GROUP = 100_000  # rows
+SEARCHED_ROWS = 25_000  # of a group of a table written piece by piece, whose readers want one latent or one clip
+ROW_GROUP_BYTES = 512 << 10  # of a group of long rows
+LONG_ROW = 256  # bytes in memory
 HIDDEN = "."  # names that start with it are unfinished and never read
 
 
@@ -57,12 +60,18 @@ def write_parquet(path: Path, name: str, table: pa.Table, *, unique: bool = True
         checked = checked.sort_by(list(order))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{HIDDEN}{path.name}.{os.getpid()}.tmp")
-    pq.write_table(checked, temporary, compression="zstd", row_group_size=ROW_GROUP)
+    pq.write_table(checked, temporary, compression="zstd", row_group_size=_row_group(checked))
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
     fsync_dir(path.parent)
     return checked
+
+
+def _row_group(table: pa.Table) -> int:
+    """Rows of a group: fewer where a row is long (a trace, an embedding), so that few others are read with it."""
+    size = table.nbytes // max(1, table.num_rows)
+    return ROW_GROUP if size < LONG_ROW else max(100, ROW_GROUP_BYTES // size)
 
 
 def _replace_tree(new: Path, old: Path) -> None:
@@ -342,14 +351,14 @@ class Staging:
                 nonlocal rows, waiting
                 rows += piece.num_rows
                 waiting.append(tables.check(name, piece, unique=False))
-                while sum(p.num_rows for p in waiting) >= ROW_GROUP:
+                while sum(p.num_rows for p in waiting) >= SEARCHED_ROWS:
                     together = pa.concat_tables(waiting)
-                    file.write_table(together.slice(0, ROW_GROUP).combine_chunks(), row_group_size=ROW_GROUP)
-                    waiting = [together.slice(ROW_GROUP)]
+                    file.write_table(together.slice(0, SEARCHED_ROWS).combine_chunks())
+                    waiting = [together.slice(SEARCHED_ROWS)]
 
             yield write
-            if rest := sum(p.num_rows for p in waiting):
-                file.write_table(pa.concat_tables(waiting).combine_chunks(), row_group_size=rest)
+            if any(p.num_rows for p in waiting):
+                file.write_table(pa.concat_tables(waiting).combine_chunks())
         with path.open("rb") as written:
             os.fsync(written.fileno())
         self.rows[name] = rows

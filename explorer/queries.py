@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+
 from explorer.queries_latents import LatentQueries
 from explorer.queries_maps import MapQueries
 from explorer.queries_results import ResultQueries
@@ -21,8 +23,11 @@ _ORDER = {  # the column, and the direction in which people want it first
     "auroc": ("d.auroc", "DESC"),
 }
 _TURNED = {"ASC": "DESC", "DESC": "ASC"}
-_FROM = """FROM concepts c LEFT JOIN latents l USING (sae_id, latent_id)
+_FROM = """FROM {} c LEFT JOIN latents l USING (sae_id, latent_id)
            LEFT JOIN detection d USING (sae_id, method, latent_id)"""
+# What a search looks through, put together once for each concept and not once for each word.
+_WITH_WORDS = """(SELECT *, lower(name || ' ' || description || ' ' || coalesce(array_to_string(captions, ' '), ''))
+                  AS words FROM concepts)"""
 _ROW = """c.latent_id, c.rank, c.name, c.description, c.monosemanticity, l.density, l.clips_active,
           l.max_activation, d.auroc, d.auroc_low, d.auroc_high, d.label AS auroc_label"""
 
@@ -147,8 +152,7 @@ class Queries(LatentQueries, MapQueries, ResultQueries):
         """Concepts of one SAE and method; every word of the search in name, description or captions, or the latent."""
         where, params = ["c.sae_id = ?", "c.method = ?"], [self.sae_of(state), state.method]
         for word in state.query.lower().split():
-            text = "lower(c.name || ' ' || c.description || ' ' || coalesce(array_to_string(c.captions, ' '), ''))"
-            where.append(f"(contains({text}, ?) OR CAST(c.latent_id AS VARCHAR) = ?)")
+            where.append("(contains(c.words, ?) OR CAST(c.latent_id AS VARCHAR) = ?)")
             params += [word, word]
         words = f"with “{state.query}” in name, description or captions" if state.query else ""
         return Filter(" AND ".join(where), params, words)
@@ -160,14 +164,16 @@ class Queries(LatentQueries, MapQueries, ResultQueries):
     def concepts(self, state: ViewState, *, limit: int = PAGE_SIZE, offset: int | None = None) -> ConceptPage:
         """One page of concepts; a page past the end gives the last one."""
         f = self.filter(state)
-        total = int(self._rows(f"SELECT count(*) AS n {_FROM} WHERE {f.where}", f.params)[0]["n"])
+        source = _WITH_WORDS if state.query else "concepts"
+        count = f"SELECT count(*) AS n FROM {source} c WHERE {f.where}"  # noqa: S608 (constant words, bound values)
+        total = int(self._rows(count, f.params)[0]["n"])
         pages = max(1, math.ceil(total / limit))
         page = min(state.page, pages)
         column, direction = _ORDER[state.sort]
         if state.reverse:
             direction = _TURNED[direction]
         sql = (
-            f"SELECT {_ROW} {_FROM} WHERE {f.where} "
+            f"SELECT {_ROW} {_FROM.format(source)} WHERE {f.where} "
             f"ORDER BY {column} {direction} NULLS LAST, c.rank, c.latent_id LIMIT ? OFFSET ?"
         )
         start = (page - 1) * limit if offset is None else offset
@@ -179,12 +185,14 @@ class Queries(LatentQueries, MapQueries, ResultQueries):
         sql = f"""
             SELECT {_ROW}, c.captions, c.namer, c.support, m.coherence_most, m.coherence_least, m.std_pooled,
                    m.score_std, m.draws,
-                   (SELECT count(*) FROM concepts WHERE sae_id = c.sae_id AND method = c.method) AS concepts,
-                   (SELECT median(score) FROM monosemanticity WHERE sae_id = c.sae_id AND method = c.method) AS median
-            {_FROM} LEFT JOIN monosemanticity m USING (sae_id, method, latent_id)
-            WHERE c.sae_id = ? AND c.latent_id = ? AND c.method = ?
+                   (SELECT count(*) FROM concepts WHERE sae_id = $sae AND method = $method) AS concepts,
+                   (SELECT median(score) FROM monosemanticity WHERE sae_id = $sae AND method = $method) AS median
+            {_FROM.format("concepts")}
+            LEFT JOIN (SELECT * FROM monosemanticity
+                       WHERE sae_id = $sae AND method = $method AND latent_id = $latent) m USING (latent_id)
+            WHERE c.sae_id = $sae AND c.latent_id = $latent AND c.method = $method
             ORDER BY abs(m.score - c.monosemanticity) LIMIT 1"""  # noqa: S608 (constant words, bound values)
-        rows = self._rows(sql, [sae_id, latent_id, method])
+        rows = self._rows(sql, {"sae": sae_id, "latent": latent_id, "method": method})
         if not rows:
             return None
         r = rows[0]
@@ -197,16 +205,19 @@ class Queries(LatentQueries, MapQueries, ResultQueries):
         """The clips that stand for a latent (`most`) or the draw of the least representative ones, in rank order."""
         sql = f"""
             SELECT r.score, {_CLIP_COLUMNS}
-            FROM representatives r
+            FROM (SELECT * FROM representatives
+                  WHERE sae_id = $sae AND latent_id = $latent AND method = $method AND side = $side
+                  QUALIFY seed = min(seed) OVER ()) r
             JOIN clips k USING (clip_id)
-            LEFT JOIN clip_latents cl
-                ON cl.sae_id = r.sae_id AND cl.latent_id = r.latent_id AND cl.clip_id = r.clip_id
-            LEFT JOIN traces t ON t.sae_id = r.sae_id AND t.latent_id = r.latent_id AND t.clip_id = r.clip_id
-            WHERE r.sae_id = ? AND r.latent_id = ? AND r.method = ? AND r.side = ?
-              AND r.seed = (SELECT min(seed) FROM representatives
-                            WHERE sae_id = r.sae_id AND method = r.method AND latent_id = r.latent_id)
+            {_OF_LATENT}
             ORDER BY r.rank"""  # noqa: S608 (constant words, bound values)
-        return [_clip(r) for r in self._rows(sql, [sae_id, latent_id, method, side])]
+        values = {"sae": sae_id, "latent": latent_id, "method": method, "side": side}
+        return [_clip(r) for r in self._rows(sql, values, self._of_latent(sae_id, latent_id))]
+
+    def _of_latent(self, sae_id: str, latent_id: int) -> dict[str, pa.Table]:
+        """What `_OF_LATENT` asks for."""
+        both = ("clip_latents", "traces")
+        return {k: v for name in both for k, v in self._part(name, sae_id=sae_id, latent_id=latent_id).items()}
 
     def clip(self, clip_id: str) -> Clip | None:
         """One clip on its own (scores 0, no trace), or None."""
@@ -224,11 +235,10 @@ class Queries(LatentQueries, MapQueries, ResultQueries):
         """One clip as an example of a latent: its scores (0 where it does not fire) and its trace if one is stored."""
         sql = f"""
             SELECT 0.0 AS score, {_CLIP_COLUMNS}
-            FROM clips k
-            LEFT JOIN clip_latents cl ON cl.clip_id = k.clip_id AND cl.sae_id = ? AND cl.latent_id = ?
-            LEFT JOIN traces t ON t.clip_id = k.clip_id AND t.sae_id = ? AND t.latent_id = ?
-            WHERE k.clip_id = ?"""  # noqa: S608 (constant words, bound values)
-        rows = self._rows(sql, [sae_id, latent_id, sae_id, latent_id, clip_id])
+            FROM clips k {_OF_LATENT}
+            WHERE k.clip_id = $clip"""  # noqa: S608 (constant words, bound values)
+        values = {"sae": sae_id, "latent": latent_id, "clip": clip_id}
+        rows = self._rows(sql, values, self._of_latent(sae_id, latent_id))
         return _clip(rows[0]) if rows else None
 
     def find_clips(self, words: str, limit: int) -> list[tuple[str, str]]:
@@ -246,6 +256,10 @@ class Queries(LatentQueries, MapQueries, ResultQueries):
 # A clip may have several captions: the model's first, then the corpus's.
 _CAPTION = """coalesce((SELECT min_by(x.caption, (x.model = 'corpus')::VARCHAR || x.model)
                         FROM captions x WHERE x.clip_id = k.clip_id), k.caption, '') AS caption"""
+# The latent stands in the inner questions, so that they can be put to its own rows alone.
+_OF_LATENT = """
+    LEFT JOIN (SELECT * FROM clip_latents WHERE sae_id = $sae AND latent_id = $latent) cl ON cl.clip_id = k.clip_id
+    LEFT JOIN (SELECT * FROM traces WHERE sae_id = $sae AND latent_id = $latent) t ON t.clip_id = k.clip_id"""
 _CLIP_COLUMNS = f"""k.clip_id, k.audio, k.duration_s, k.labels, {_CAPTION},
                    cl.mean_activation, cl.coverage, cl.representativeness, t."values", t.seconds_per_token"""
 

@@ -69,7 +69,8 @@ class LatentQueries(Tables):
                   ORDER BY representativeness DESC, latent_id LIMIT ?) f
             LEFT JOIN concepts c ON c.sae_id = f.sae_id AND c.latent_id = f.latent_id AND c.method = 'ard'
             ORDER BY f.representativeness DESC, f.latent_id"""
-        return [Firing(**r) for r in self._rows(sql, [sae_id, clip_id, limit])]
+        part = self._part("latents_by_clip", sae_id=sae_id, clip_id=clip_id)
+        return [Firing(**r) for r in self._rows(sql, [sae_id, clip_id, limit], part)]
 
     def output_tokens(self, sae_id: str, latent_id: int, limit: int = 8) -> list[OutputToken]:
         """Words it promotes and suppresses most, strongest first."""

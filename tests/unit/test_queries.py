@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,12 @@ from tests.fixtures import run as made
 from tests.fixtures import run_results
 
 
-@pytest.fixture(scope="module")
-def queries(made_up_run: Run) -> Queries:
-    return Queries(made_up_run)
+@pytest.fixture(scope="module", params=[16 << 20, 0], ids=["small tables", "large tables"])
+def queries(made_up_run: Run, request: pytest.FixtureRequest) -> Iterator[Queries]:
+    """Every question is put to tables copied into memory, and to tables of which only parts are read."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("explorer.queries_base.IN_MEMORY", request.param)
+        yield Queries(made_up_run)
 
 
 def test_what_the_run_holds(queries: Queries) -> None:
