@@ -11,6 +11,7 @@ sentence. Latents keep their ids and values, and reconstructions are in the unit
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
 
 from ard.formats import saelens, sparsify
@@ -71,7 +72,7 @@ def files_of(fmt: str) -> tuple[str, str]:
     return CONFIG_FILE, WEIGHTS_FILE if fmt == "ard" else _room(fmt).WEIGHTS
 
 
-def _room(fmt: str):
+def _room(fmt: str) -> ModuleType:
     rooms = {"saelens": saelens, "sparsify": sparsify}
     if fmt not in rooms:
         raise FormatError(f"{fmt!r} is no format of SAEs; choose one of {', '.join(FORMATS)}.")
