@@ -199,15 +199,34 @@ def _gradient_row(m, pointer, tokens, z, g, centred, w_dec, enc, dec):
     """
     width = len(w_dec)
     bias = np.float32(0)
-    for at in range(pointer[m], pointer[m + 1]):
+    at, stop = pointer[m], pointer[m + 1]
+    while at + 4 <= stop:  # four tokens at a time: their rows are fetched together, and sums are stored a quarter as often
+        t0, t1, t2, t3 = tokens[at], tokens[at + 1], tokens[at + 2], tokens[at + 3]
+        z0, z1, z2, z3 = z[at], z[at + 1], z[at + 2], z[at + 3]
+        g0, g1, g2, g3 = g[t0], g[t1], g[t2], g[t3]
+        d0, d1, d2, d3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+        for j in range(width):
+            w = w_dec[j]
+            d0 += g0[j] * w
+            d1 += g1[j] * w
+            d2 += g2[j] * w
+            d3 += g3[j] * w
+            dec[j] += z0 * g0[j] + z1 * g1[j] + z2 * g2[j] + z3 * g3[j]
+        c0, c1, c2, c3 = centred[t0], centred[t1], centred[t2], centred[t3]
+        for j in range(width):
+            enc[j] += d0 * c0[j] + d1 * c1[j] + d2 * c2[j] + d3 * c3[j]
+        bias += d0 + d1 + d2 + d3
+        at += 4
+    while at < stop:
         gn, cn, zn = g[tokens[at]], centred[tokens[at]], z[at]
         dz = np.float32(0)
         for j in range(width):
             dz += gn[j] * w_dec[j]
-        for j in range(width):
             dec[j] += zn * gn[j]
+        for j in range(width):
             enc[j] += dz * cn[j]
         bias += dz
+        at += 1
     return bias
 
 
