@@ -200,7 +200,9 @@ def _gradient_row(m, pointer, tokens, z, g, centred, w_dec, enc, dec):
     width = len(w_dec)
     bias = np.float32(0)
     at, stop = pointer[m], pointer[m + 1]
-    while at + 4 <= stop:  # four tokens at a time: their rows are fetched together, and sums are stored a quarter as often
+    while (
+        at + 4 <= stop
+    ):  # four tokens at a time: their rows are fetched together, and sums are stored a quarter as often
         t0, t1, t2, t3 = tokens[at], tokens[at + 1], tokens[at + 2], tokens[at + 3]
         z0, z1, z2, z3 = z[at], z[at + 1], z[at + 2], z[at + 3]
         g0, g1, g2, g3 = g[t0], g[t1], g[t2], g[t3]
