@@ -76,6 +76,7 @@ class Worker:
 
     def __init__(self, name: str, python: Path, setup: Path, threads: int) -> None:
         env = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(HERE.parent), "WANDB_MODE": "disabled"}
+        env["SPARSIFY_DISABLE_TRITON"] = "1"  # it would choose Triton wherever that imports, GPU or not
         self.name, self.ms, self.losses = name, [], []
         self.process = subprocess.Popen(
             [str(python), "-W", "ignore", str(WORKER), name, str(setup)],

@@ -1,4 +1,4 @@
-"""Claim: a training step at paper scale on one GPU (4096→32,768, K 250, batch 4096, bfloat16 products) against its floor.
+"""Claim: a training step at paper scale on one GPU (4096→32,768, K 250, batch 4096) against its floor.
 
 The floor adds what cannot be avoided: a bfloat16 product of 1.1 TFLOP each for encoding, decoding, dz and both weight
 gradients, and Adam's traffic over 268 M parameters (weight, gradient and two moments, read and written). Without CUDA
