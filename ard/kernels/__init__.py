@@ -1,6 +1,7 @@
 """Kernels of the training step: top-k, sparse decode, both sparse weight gradients, Adam by rows.
 
-    loops, batch_loops   the loops on a CPU, compiled by numba          cpu    what shares them among threads
+    loops, batch_loops,
+    row_loops            the loops on a CPU, compiled by numba          cpu    what shares them among threads
     cuda                 the same by Triton on a GPU                    dense  dense products instead
     reference            the whole step in dense float64, which every path is tested against
 

@@ -35,5 +35,5 @@ class Active(NamedTuple):
         """Z with its zeros."""
         token, place = self.used()
         z = torch.zeros(len(self.count), d_sae, dtype=dtype, device=self.values.device)
-        z[token, self.ids[place].long()] = self.values[place].to(dtype)
+        z.view(-1).scatter_(0, token * d_sae + self.ids[place], self.values[place].to(dtype))
         return z

@@ -1,4 +1,4 @@
-"""Sparse products on a CPU: `ard.kernels.loops`, shared among as many threads as torch uses."""
+"""Sparse products on a CPU: the loops of this package, shared among as many threads as torch uses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ard.kernels import batch_loops, loops
+from ard.kernels import batch_loops, loops, row_loops
 from ard.kernels.active import Active
 from ard.kernels.state import AdamStep, Extra, Gradients, Weights
 
@@ -111,7 +111,7 @@ def update(weights: Weights, moments: tuple[Tensor, ...], grad: Gradients, scale
         weights.unit,
         _low(weights),
     )
-    _shared(_even(len(weights.W_dec)), lambda _, start, stop: loops.update(*fixed, start, stop))
+    _shared(_even(len(weights.W_dec)), lambda _, start, stop: row_loops.update(*fixed, start, stop))
 
 
 class Sparse:
@@ -147,7 +147,7 @@ class Sparse:
     ) -> None:
         """Add ∂/∂W_enc, ∂/∂W_dec and ∂/∂b_enc to `into`; with `unit` then without the part along each decoder row."""
         fixed = (self.pairs, _numpy(g), _numpy(centred), prefixes, _numpy(w_dec), *map(_numpy, into), unit)
-        _shared(self.bounds, lambda _, start, stop: loops.gradients(*fixed, start, stop))
+        _shared(self.bounds, lambda _, start, stop: row_loops.gradients(*fixed, start, stop))
 
     def gradients_and_update(
         self,
@@ -172,5 +172,5 @@ class Sparse:
             *(tuple(map(_numpy, weights.rows)), tuple(map(_numpy, moments)), (row, *added)),
             *(_adam(adam), weights.unit, _low(weights)),
         )
-        _shared(self.bounds, lambda part, start, stop: loops.gradients_and_update(*fixed, share[part], start, stop))
+        _shared(self.bounds, lambda part, start, stop: row_loops.gradients_and_update(*fixed, share[part], start, stop))
         return torch.from_numpy(share.sum(0))
