@@ -15,7 +15,7 @@ from precompute.config_sections import CorpusEntry, CorpusName
 from precompute.datasets import DatasetError, Entry
 from precompute.datasets.check import check
 from precompute.datasets.corpora import CORPORA, entries_of, open_corpora
-from precompute.datasets.listing import Notes, distinct
+from precompute.datasets.listing import AudioIndex, Notes, distinct
 from tests.fixtures import corpora
 
 
@@ -41,6 +41,16 @@ def test_every_corpus_and_option_is_in_the_guide() -> None:
     assert [word for word in sorted(words) if f"`{word}`" not in guide] == []
     published = {corpus.expected.get("", 0) for corpus in CORPORA.values()} - {0}
     assert [count for count in sorted(published) if f"{count:,}" not in guide] == []
+
+
+def test_the_index_of_audio_prefers_flac_and_passes_over_what_is_hidden(tmp_path: Path) -> None:
+    for name in ("a.aiff", "b/a.flac", "b/a.wav", ".c/d.wav", "b/._e.wav", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    index = AudioIndex(tmp_path)
+    assert len(index) == 1
+    assert index.find("none", "a") == tmp_path / "b/a.flac"
+    assert index.find("d", "_e", "._e", "notes") is None
 
 
 # --- WavCaps ---
