@@ -114,7 +114,9 @@ class AudioTable:
         """Names of the classes of each column that keeps numbers for them, from the `datasets` library's metadata."""
         tree = json.loads((self.schema.metadata or {}).get(b"huggingface", b"{}"))
         features = tree.get("info", {}).get("features", {})
-        return {key: value["names"] for key, value in features.items() if _is_classes(value)}
+        # A column of lists of classes keeps them one level down.
+        inner = {key: value.get("feature", value) for key, value in features.items() if isinstance(value, dict)}
+        return {key: value["names"] for key, value in inner.items() if _is_classes(value)}
 
     def rows(self) -> Iterator[Row]:
         """All rows; of the sound only its name is read.

@@ -138,7 +138,8 @@ def _labels(row: Row, table: AudioTable, columns: Sequence[str]) -> tuple[str, .
         names = table.class_names.get(key)
         value = row.values.get(key)
         for one in value if isinstance(value, list) else [value]:
-            named = names[one] if names and isinstance(one, int) and 0 <= one < len(names) else one
+            # The library writes -1 where a row has no class.
+            named = (names[one] if 0 <= one < len(names) else None) if names and isinstance(one, int) else one
             found += [readable(label)] if (label := text(named)) else []
     return tuple(dict.fromkeys(found))
 

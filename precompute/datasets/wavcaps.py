@@ -107,8 +107,6 @@ def _flac_folder(root: Path, name: str) -> Path:
             # Zip_files/<name> holds the archive parts, so a folder of the plain name must hold audio.
             if Path(place).name == wanted and (wanted != name or any(f.endswith((".flac", ".wav")) for f in files)):
                 return Path(place)
-            if Path(place).name.endswith("_flac"):
-                below.clear()
     raise DatasetError(
         f"{TITLE} at {root} has no folder {name}_flac; join and unpack the archive parts in Zip_files/{name}."
     )

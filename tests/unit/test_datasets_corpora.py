@@ -15,7 +15,7 @@ from precompute.config_sections import CorpusEntry, CorpusName
 from precompute.datasets import DatasetError, Entry
 from precompute.datasets.check import check
 from precompute.datasets.corpora import CORPORA, entries_of, open_corpora
-from precompute.datasets.listing import Notes, distinct
+from precompute.datasets.listing import AudioIndex, Notes, distinct
 from tests.fixtures import corpora
 
 
@@ -41,6 +41,16 @@ def test_every_corpus_and_option_is_in_the_guide() -> None:
     assert [word for word in sorted(words) if f"`{word}`" not in guide] == []
     published = {corpus.expected.get("", 0) for corpus in CORPORA.values()} - {0}
     assert [count for count in sorted(published) if f"{count:,}" not in guide] == []
+
+
+def test_the_index_of_audio_prefers_flac_and_passes_over_what_is_hidden(tmp_path: Path) -> None:
+    for name in ("a.aiff", "b/a.flac", "b/a.wav", ".c/d.wav", "b/._e.wav", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    index = AudioIndex(tmp_path)
+    assert len(index) == 1
+    assert index.find("none", "a") == tmp_path / "b/a.flac"
+    assert index.find("d", "_e", "._e", "notes") is None
 
 
 # --- WavCaps ---
@@ -263,7 +273,7 @@ def test_esc50_takes_of_one_recording_belong_together(tmp_path: Path) -> None:
         "2-101676-A-30": "evaluation",
         "5-9032-A-0": "train",
     }
-    assert found["esc50/1-100032-A-0"].recording_id == found["esc50/1-100032-B-0"].recording_id
+    assert {found[f"esc50/1-100032-{take}-0"].recording_id for take in "AB"} == {"freesound-100032"}
     assert notes.sentences() == ["rows without a file name or a fold from 1 to 5, left out: 1 (6-1-A-0.wav)"]
     assert left_out("esc50", root) == ["missing files: 1 (audio/5-9032-A-0.wav)"]
     assert {e.split for e in listed("esc50", root).values()} == {""}

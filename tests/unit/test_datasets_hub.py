@@ -113,6 +113,20 @@ def test_columns_of_a_hub_data_set(tmp_path: Path) -> None:
     assert [e.clip_id for e in listed("hf", root)] == [f"birds/train/{i:07d}" for i in range(3)]
 
 
+def test_numbers_of_classes_are_named(tmp_path: Path) -> None:
+    cells = [{"bytes": wav_bytes(noise("a")), "path": None}] * 3
+    table = pa.table({"audio": pa.array(cells, AUDIO), "label": [1, 0, -1], "labels": [[0, 1], [], None]})
+    names = {"names": ["Great_tit", "Wren"], "_type": "ClassLabel"}
+    several = {"feature": names, "_type": "List"}
+    told = {"info": {"features": {"audio": {"_type": "Audio"}, "label": names, "labels": several}}}
+    file = tmp_path / "birds/test/0000.parquet"
+    file.parent.mkdir(parents=True)
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(told)}), file)
+    found = listed("hf", tmp_path / "birds", options={"label_columns": ["label"]})
+    assert [e.labels for e in found] == [("wren",), ("great tit",), ()]
+    assert [e.labels for e in listed("hf", tmp_path / "birds")] == [("wren", "great tit"), ("great tit",), ()]
+
+
 def test_only_a_few_row_groups_stay_in_memory(tmp_path: Path) -> None:
     root = make_hub(tmp_path / "many", rows=9)
     found = listed("hf", root)
