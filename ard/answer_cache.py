@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import KeysView, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,10 @@ class AnswerCache:
 
     def __getitem__(self, key: str) -> Any:
         return self._kept[key]
+
+    def keys(self) -> KeysView[str]:
+        """Keys of all kept answers."""
+        return self._kept.keys()
 
     def keep(self, batch: Mapping[str, Any]) -> None:
         """Keep a batch of answers (JSON values); it is on the disk when this returns."""
