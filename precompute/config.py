@@ -22,7 +22,7 @@ from precompute.config_evaluation import (
     NotNegative,
     SteeringConfig,
 )
-from precompute.config_names import missing_model
+from precompute.config_names import wrong_namer
 from precompute.config_sections import (
     ActivationsConfig,
     DataConfig,
@@ -97,8 +97,8 @@ def build(tree: dict[str, Any]) -> Config:
             raise ConfigError(
                 f"sae.{i} repeats sae.{config.sae.index(entry)}; change its layer, expansion, k or recipe."
             )
-    if missing := missing_model(config.names.namer):
-        raise ConfigError(missing)
+    if wrong := wrong_namer(config.names.namer):
+        raise ConfigError(wrong)
     return config
 
 

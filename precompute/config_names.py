@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -23,10 +24,10 @@ class NamerConfig:
     the chat-completions protocol (vLLM, Ollama, llama.cpp, hosted); `local`: a chat model of transformers."""
     model: str = ""
     """For `endpoint`: the model's name there; for `local`: a folder or a hub id. The paper: Llama-3-70B-Instruct."""
-    base_url: Annotated[str, Field(pattern=r"^https?://[^@?#\s]+$")] = "http://127.0.0.1:8000/v1"
+    base_url: str = "http://127.0.0.1:8000/v1"
     """For `endpoint`: its address, without user, password or query. Kept answers belong to the model's name alone, so a
     model may move to another address."""
-    key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "ARD_LLM_API_KEY"
+    key_env: str = "ARD_LLM_API_KEY"
     """For `endpoint`: the environment variable that holds the key; the key itself is written nowhere."""
     prompt: Annotated[str, Field(min_length=1)] = (
         "Describe the common sound-related concept present among these captions"
@@ -64,8 +65,18 @@ def changes_names(namer: NamerConfig) -> dict[str, Any]:
     return {} if namer.kind == "contrastive" else {name: getattr(namer, name) for name in _SENT}
 
 
-def missing_model(namer: NamerConfig) -> str:
-    """One sentence if a chat model is wanted and none is named, otherwise nothing."""
+def wrong_namer(namer: NamerConfig) -> str:
+    """One sentence if the namer cannot be used as it is configured, otherwise nothing; it repeats no secret."""
+    if not re.fullmatch(r"https?://[^@?#\s]+", namer.base_url):
+        return (
+            "names.namer.base_url is not of the form http://HOST/v1 or https://HOST/v1; leave out user, password and "
+            "query, and put a key into the environment variable that names.namer.key_env names."
+        )
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", namer.key_env):
+        return (
+            "names.namer.key_env is not the name of an environment variable (letters, digits and _); put the key into "
+            "such a variable and give its name."
+        )
     if namer.kind == "contrastive" or namer.model:
         return ""
     return (

@@ -158,7 +158,7 @@ class EndpointChat:
         self._fatal, self._in_a_row = None, 0
         pool = ThreadPoolExecutor(self.endpoint.concurrency, thread_name_prefix="chat")
         try:
-            for _ in pool.map(lambda item: self._one(*item, keep, failed), enumerate(conversations)):
+            for _ in pool.map(lambda item: self._one(item[0], item[1], keep, failed), enumerate(conversations)):
                 pass
         finally:
             pool.shutdown(cancel_futures=True)
@@ -205,7 +205,8 @@ class EndpointChat:
         if not all(isinstance(value, str) for value in (text, revision, model)):
             raise _UnusableReplyError("a reply that is no chat completion (text expected)")
         tokens = [n if type(n) is int and n >= 0 else None for n in counts]
-        return Reply(self._clean(text), model, revision, *tokens, cut=choice.get("finish_reason") == "length")
+        cut = choice.get("finish_reason") == "length"
+        return Reply(self._clean(text), self._clean(model), self._clean(revision), tokens[0], tokens[1], cut)
 
     def _note_failure(self, number: int, error: Exception, failed: dict[int, str]) -> None:
         status = getattr(error, "status_code", None)

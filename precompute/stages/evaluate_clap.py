@@ -31,8 +31,12 @@ class NameBench:
     def rows(self, concepts: NamedConcepts, matrix: np.ndarray) -> list[dict[str, Any]]:
         """One row a concept with its key and the CLAP columns; these are empty where the name says there is none.
 
+        Without a held-out clip there is nothing to hear and no row.
+
         Ours: the latent fires where the clip score of the concept's own method is above 0.
         """
+        if not len(self.hidden):
+            return []
         scores = matrix[np.ix_(self.hidden, concepts.latent_ids)]
         strong = STRONG * percentile_scale(matrix[np.ix_(self.train, concepts.latent_ids)])
         found: list[dict[str, Any]] = []

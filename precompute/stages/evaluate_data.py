@@ -205,7 +205,7 @@ def untrained(ctx: Context, clips: Labelled) -> Untrained | None:
 def vectors(ctx: Context, clip_ids: list[str]) -> np.ndarray:
     """CLAP embeddings of these clips."""
     stored = ctx.run.read("embeddings")
-    place = pc.index_in(pa.array(clip_ids), value_set=stored["clip_id"]).to_numpy()
+    place = pc.index_in(pa.array(clip_ids, pa.string()), value_set=stored["clip_id"]).to_numpy()
     return np.array(stored["vector"].take(pa.array(place)).to_pylist(), dtype=np.float32)
 
 
