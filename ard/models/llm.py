@@ -161,6 +161,7 @@ class EndpointChat:
             for _ in pool.map(lambda item: self._one(item[0], item[1], keep, failed), enumerate(conversations)):
                 pass
         finally:
+            # Stopped or not: what is under way may be paid for already, so it is waited for and kept.
             pool.shutdown(cancel_futures=True)
         if self._fatal is not None:
             raise self._fatal
