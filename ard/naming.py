@@ -1,6 +1,7 @@
 """Names and descriptions from captions without a language model: what H's captions share and others do not.
 
-Ours; it takes the place of the paper's language model (AR&D, arXiv 2602.22253, stage 3) where there is none.
+Ours; it takes the place of the paper's language model (AR&D, arXiv 2602.22253, stage 3; `ard/naming_llm.py`) where
+there is none.
 
 A phrase is a run of 1 to 5 words inside one clause of a caption, without function words at its edges. With df_H the
 number of H's p captions that contain it and df_B the number of the N_B background captions that do:
@@ -55,6 +56,25 @@ class NamingError(ValueError):
     """Captions from which no name can be made; the message says how to mend it."""
 
 
+class Asked(NamedTuple):
+    """What a chat model was asked about one latent, and what it said."""
+
+    model: str
+    """The model that was asked, and its revision where it tells one."""
+    revision: str
+    prompt: str
+    """The first message, captions included."""
+    answers: tuple[str, ...]
+    """Every answer as it came, in order: unusable ones were followed by the reason and another try."""
+    status: str
+    """`named`, `no_common`, `malformed` (no usable answer) or `unanswered` (no answer)."""
+    reason: str | None
+    """Why there is no usable answer; None if there is."""
+    prompt_tokens: int | None
+    """Over all answers; None if the model does not count."""
+    completion_tokens: int | None
+
+
 class Name(NamedTuple):
     """Name of one latent with its evidence."""
 
@@ -64,10 +84,12 @@ class Name(NamedTuple):
     """One sentence made of the shared phrases alone."""
     captions: tuple[str, ...]
     """The captions of H, in rank order."""
-    support: int
-    """How many of them contain the name; 0 without one."""
+    support: int | None
+    """How many of them contain the name; 0 without one; None where a chat model chose the words."""
     namer: str
-    """Which namer made it."""
+    """Which namer made it, and in whose place if another one failed."""
+    asked: Asked | None = None
+    """The exchange with a chat model, if there was one."""
 
 
 def phrases(caption: str) -> list[str]:

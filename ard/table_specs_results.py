@@ -86,24 +86,6 @@ CONCEPTS: tuple[TableSpec, ...] = (
         key="sae_id latent_id",
     ),
     table(
-        "detection",
-        "How well a named latent's clip score r finds the held-out clips of its class, and those that its name names.",
-        SAE_ID,
-        METHOD,
-        LATENT,
-        *interval("auroc", "Area under the ROC curve of r for the clips that carry `label`, on held-out clips"),
-        count("clips", "Held-out clips behind it", "clips"),
-        optional("label", STR, "The latent's class: the label with the best AUROC on the probing clips"),
-        optional(
-            "auroc_probing", F32, "AUROC of r for that label on the probing clips, where the label was chosen", "0–1"
-        ),
-        optional("name_label", STR, "The class that the name means: the label whose text is nearest to it by CLAP"),
-        optional("name_similarity", F32, "CLAP cosine of the name and that label's text"),
-        optional("auroc_name", F32, "AUROC of r for the clips that carry `name_label`, on held-out clips", "0–1"),
-        optional("positives", I32, "Held-out clips that carry `label`", "clips", low=0),
-        key="sae_id method latent_id",
-    ),
-    table(
         "recovery",
         "For every label the latent that finds it best on the probing clips, and how well it does on held-out clips.",
         SAE_ID,

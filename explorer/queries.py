@@ -138,8 +138,8 @@ class Queries(LatentQueries, MapQueries, ResultQueries):
         return chosen, method if method in methods or not methods else methods[0]
 
     def has_detection(self, sae_id: str, method: str) -> bool:
-        """True where the concepts have a detection score."""
-        sql = "SELECT 1 AS one FROM detection WHERE sae_id = ? AND method = ? LIMIT 1"
+        """True where the concepts have a detection score by labels."""
+        sql = "SELECT 1 AS one FROM detection WHERE sae_id = ? AND method = ? AND auroc IS NOT NULL LIMIT 1"
         return bool(self._rows(sql, [sae_id, method]))
 
     def clip_count(self) -> int:

@@ -64,7 +64,7 @@ class ResultQueries(Tables):
         """Detection of each SAE and method: latents, median AUROC, share whose interval lies above chance (0.5)."""
         sql = """SELECT sae_id, method, count(*) AS latents, median(auroc) AS auroc_median,
                         avg((auroc_low > 0.5)::INT) AS above_chance, max(clips) AS clips
-                 FROM detection GROUP BY sae_id, method ORDER BY sae_id, method"""
+                 FROM detection WHERE auroc IS NOT NULL GROUP BY sae_id, method ORDER BY sae_id, method"""
         return self._rows(sql, [])
 
     def label_summary(self) -> list[dict[str, Any]]:

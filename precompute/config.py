@@ -23,6 +23,7 @@ from precompute.config_evaluation import (
     NotNegative,
     SteeringConfig,
 )
+from precompute.config_names import wrong_namer
 from precompute.config_sections import (
     ActivationsConfig,
     DataConfig,
@@ -71,6 +72,14 @@ class Config:
         """Layers to read: those asked for, and those that the SAEs and the ablation need."""
         return tuple(sorted({*self.activations.layers, *(s.layer for s in self.sae), *self.ablation.layers}))
 
+    def model_of(self, role: str) -> str:
+        """Folder or hub id of `audio_lm`, `clap`, `captioner` or `namer`; empty where no model has that role."""
+        if role == "captioner":
+            return self.names.captioner or self.model.audio_lm
+        if role == "namer":
+            return self.names.namer.model if self.names.namer.kind == "local" else ""
+        return getattr(self.model, role)
+
 
 _ADAPTER = TypeAdapter(Config)
 
@@ -90,6 +99,8 @@ def build(tree: dict[str, Any]) -> Config:
             raise ConfigError(
                 f"sae.{i} repeats sae.{config.sae.index(entry)}; change its layer, expansion, k or recipe."
             )
+    if wrong := wrong_namer(config.names.namer):
+        raise ConfigError(wrong)
     return config
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from precompute.config_evaluation import FORBID, NotNegative, Positive, Share
+from precompute.config_names import NamerConfig
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -213,10 +214,14 @@ class NamesConfig:
     __pydantic_config__ = FORBID
 
     captions: Literal["model", "corpus"] = "model"
-    """Captions by the AudioLLM itself, or those that came with the data."""
+    """Captions by an AudioLLM, or those that came with the data."""
+    captioner: str = ""
+    """AudioLLM that writes the captions: a folder or a hub id (paper: SeaLLMs-Audio-7B); empty: `model.audio_lm`."""
     caption_prompt: Annotated[str, Field(min_length=1)] = "Generate a detailed caption for the audio clip"
     """Prompt for a caption (the paper's)."""
     max_new_tokens: Positive = 48
     """Longest caption."""
     top: Positive = 5000
     """C: latents with the highest m that get a name (paper: 5000)."""
+    namer: NamerConfig = NamerConfig()
+    """Who names them."""

@@ -110,11 +110,19 @@ class Runner:
     def _revision(self, model: str) -> str:
         """The model's revision; weights that lie there untouched since the manifest was written are not read again."""
         if model not in self._revisions:
-            wanted, manifest = getattr(self.config.model, model), self.run.manifest
+            wanted, manifest = self.config.model_of(model), self.run.manifest
+            if model not in self._roles():
+                return self._revision("audio_lm") if model == "captioner" else ""
             stamp = self._stamps[model] = environment.model_stamp(wanted)
             known = manifest.get("model_stamps", {}).get(model) == stamp != ""
             self._revisions[model] = manifest["models"][model] if known else environment.model_revision(wanted)
         return self._revisions[model]
+
+    def _roles(self) -> list[str]:
+        """The roles that have a model of their own."""
+        config = self.config
+        more = [role for role in ("captioner", "namer") if config.model_of(role) not in ("", config.model.audio_lm)]
+        return ["audio_lm", "clap", *more]
 
     def _damage(self, record: dict[str, Any]) -> str:
         """What is wrong with a stage's outputs, or nothing."""
@@ -225,7 +233,7 @@ class Runner:
             preset=self.config.preset,
             seed=self.config.seed,
             config=to_dict(self.config),
-            models={m: self._revision(m) for m in ("audio_lm", "clap")},
+            models={role: self._revision(role) for role in self._roles()},
             model_stamps=self._stamps,
             command=self.command,
             stages={name: stages[name] for name in STAGES if name in stages},

@@ -17,6 +17,7 @@ def labels(run: Run) -> Section:
     """How many labels a latent finds on held-out clips, and how pure the latents of highest m are."""
     names = ("recovery", "purity", "detection", "localisation")
     recovery, purity, detection, times = (rows_of(run, name) for name in names)
+    by_label = [r for r in detection or [] if r["auroc"] is not None]
     blocks: list[Grid | Plot] = [
         Grid(
             "For every label the latent that finds it best on the probing clips, measured on held-out clips",
@@ -39,7 +40,18 @@ def labels(run: Run) -> Section:
         Grid(
             "Named latents as detectors of their own best label, on held-out clips",
             ("SAE", "method", "latents", "median AUROC", f"AUROC ≥ {GOOD}"),
-            [(k[0], k[1], *_auroc(g, "auroc")) for k, g in _groups(detection, run).items()],
+            [(k[0], k[1], *_auroc(g, "auroc")) for k, g in _groups(by_label, run).items()],
+            words=2,
+        ),
+        Grid(
+            "Names alone, by CLAP: do they find the held-out clips on which their latents fire? Needs no labels; names "
+            "from random clips (`random`) say what chance gives",
+            ("SAE", "method", "names", "median AUROC", f"AUROC ≥ {GOOD}", "cosine, top clips", "other clips"),
+            [
+                (k[0], k[1], *_by_sound(g))
+                for k, g in _groups(detection, run).items()
+                if _auroc(g, "auroc_clap")[0] != "0"
+            ],
             words=2,
         ),
     ]
@@ -81,6 +93,12 @@ def _iou(rows: list[dict[str, Any]]) -> tuple[str, str, str, str]:
         return "0", number(None), "", ""
     best, worst = (f"{label} {number(value)}" for value, label in (found[-1], found[0]))
     return whole(len(found)), number(statistics.fmean(value for value, _ in found)), best, worst
+
+
+def _by_sound(rows: list[dict[str, Any]]) -> tuple[str, ...]:
+    """How well names alone find clips, and the median cosines behind it."""
+    cosines = ([r[column] for r in rows if r[column] is not None] for column in ("clap_top", "clap_rest"))
+    return (*_auroc(rows, "auroc_clap"), *(number(statistics.median(values)) for values in cosines))
 
 
 def _auroc(rows: list[dict[str, Any]], column: str) -> tuple[str, str, str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from precompute.config import Config
+from precompute.config_names import changes_names
 from precompute.stages.base import Context, Stage
 
 
@@ -61,8 +62,18 @@ def _sae(config: Config) -> Any:
 
 def _evaluate(config: Config) -> Any:
     rank = {name: getattr(config.rank, name) for name in ("p", "random_seeds", "poly")}
-    evaluate, top = asdict(config.evaluate), config.names.top
-    return {"evaluate": evaluate, "rank": rank, "names": {"top": top}, "seed": config.seed}
+    return {"evaluate": asdict(config.evaluate), "rank": rank, "names": _names(config), "seed": config.seed}
+
+
+def _captions(config: Config) -> Any:
+    if config.names.captions == "corpus":
+        return {"names": {"captions": "corpus"}}
+    return {"names": _without(config.names, "top", "namer")}
+
+
+def _names(config: Config) -> dict[str, Any]:
+    namer = changes_names(config.names.namer)
+    return {"top": config.names.top} | ({"namer": namer} if namer else {})
 
 
 def _steering(config: Config) -> Any:
@@ -135,16 +146,17 @@ _DECLARED = (
         "captions",
         version=1,
         needs=("clips", "representatives"),
-        uses=lambda config: {"names": _without(config.names, "top")},
-        models=("audio_lm",),
+        uses=_captions,
+        models=("captioner",),
         tables=("captions",),
     ),
     _stage(
         "names",
-        version=2,
+        version=3,
         needs=("representatives", "monosemanticity", "captions"),
-        uses=lambda config: {"names": {"top": config.names.top}, "seed": config.seed},
-        tables=("concepts",),
+        uses=lambda config: {"names": _names(config), "seed": config.seed},
+        models=("namer",),
+        tables=("concepts", "namings"),
     ),
     _stage(
         "neighbours",
@@ -168,7 +180,7 @@ _DECLARED = (
             *("monosemanticity", "captions", "names"),
         ),
         uses=_evaluate,
-        models=("clap",),
+        models=("clap", "namer"),
         tables=("interpretability", "detection", "recovery", "purity", "localisation"),
     ),
     _stage(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ard.models.audio_lm import AudioLM
     from ard.models.clap import Clap
+    from ard.models.llm import ChatModel
     from precompute.live import LiveClips
 
 T = TypeVar("T")
@@ -50,7 +51,7 @@ class Stage:
     uses: Callable[[Config], Any] = lambda _: None
     """The part of the configuration it depends on."""
     models: tuple[str, ...] = ()
-    """Models it runs: `audio_lm`, `clap`."""
+    """Models it runs: `audio_lm`, `clap`, `captioner`, `namer`."""
     tables: tuple[str, ...] = ()
     """Tables it writes."""
     folders: tuple[str, ...] = ()
@@ -95,6 +96,38 @@ class Models:
         return self._loaded["audio_lm"]
 
     @property
+    def captioner(self) -> AudioLM:
+        """The AudioLLM that writes captions; another one than the run's takes its place in memory."""
+        if self.config.model_of("captioner") == self.config.model.audio_lm:
+            return self.audio_lm
+        if "captioner" not in self._loaded:
+            from ard.models.audio_lm import AudioLM
+
+            self.release("audio_lm")
+            source = model_source(self.config.model_of("captioner"))
+            self._loaded["captioner"] = AudioLM.load(source, device=self.device)
+        return self._loaded["captioner"]
+
+    @property
+    def namer(self) -> ChatModel:
+        """The chat model that names; asked for only where one is configured."""
+        if "namer" not in self._loaded:
+            from precompute.naming import chat_model
+
+            if self.config.model_of("namer"):
+                self.release("audio_lm", "captioner")
+            self._loaded["namer"] = chat_model(self.config.names.namer, self.device)
+        return self._loaded["namer"]
+
+    def release(self, *names: str) -> None:
+        """Let go of models that are not needed for now; they are loaded again when asked for."""
+        gone = [name for name in names if self._loaded.pop(name, None) is not None]
+        if gone and self.device != "cpu":
+            import torch
+
+            torch.cuda.empty_cache()
+
+    @property
     def clap(self) -> Clap:
         """The embedding model."""
         if "clap" not in self._loaded:
@@ -126,6 +159,10 @@ class Context:
         """The items, with a progress bar while they are worked through."""
         bar = tqdm(items, total=total, unit=f" {unit}", leave=False, disable=self.quiet, dynamic_ncols=True)
         yield from bar
+
+    def counter(self, unit: str) -> tqdm:
+        """A bar that counts what comes, from any thread, without knowing how much there will be."""
+        return tqdm(unit=f" {unit}", leave=False, disable=self.quiet, dynamic_ncols=True)
 
     def ok_clips(self, split: str | None = None) -> pa.Table:
         """Usable clips in the order of their ids: all, or those of one split."""

@@ -39,8 +39,10 @@ class Labelled(NamedTuple):
     """Indices of the probing clips."""
     probing: np.ndarray
     """Those of them that carry a class: what chooses latents and labels."""
+    hidden: np.ndarray
+    """Indices of all other clips."""
     held_out: np.ndarray
-    """Indices of all other clips that carry a class."""
+    """Those of them that carry a class."""
     choose: np.ndarray
     """Those of them that choose τ."""
     test: np.ndarray
@@ -79,11 +81,13 @@ def labelled(ctx: Context) -> Labelled:
         carried[row, [column[label] for label in found]] = True
     split = np.array(clips["split"].to_pylist(), dtype=object)
     recordings = np.array(clips["recording_id"].to_pylist(), dtype=object)
-    held_out = ((split != TRAIN) & carried.any(1)).nonzero()[0]
+    hidden = (split != TRAIN).nonzero()[0]
+    held_out = hidden[carried[hidden].any(1)]
     choose, test = _choose_and_test(ctx.config, split, recordings, held_out)
     train = (split == TRAIN).nonzero()[0]
     probing = train[carried[train].any(1)]
-    return Labelled(clips["clip_id"].to_pylist(), recordings, classes, carried, train, probing, held_out, choose, test)
+    ids = clips["clip_id"].to_pylist()
+    return Labelled(ids, recordings, classes, carried, train, probing, hidden, held_out, choose, test)
 
 
 def _choose_and_test(
@@ -185,7 +189,7 @@ def untrained(ctx: Context, clips: Labelled) -> Untrained | None:
         p=ctx.config.rank.p,
         seed=ctx.config.seed,
     )
-    m = monosemanticity_many(_vectors(ctx, ids), ranked.most, ranked.least).score
+    m = monosemanticity_many(vectors(ctx, ids), ranked.most, ranked.least).score
     top = np.argsort(-np.nan_to_num(m, nan=-np.inf), kind="stable")[: ctx.config.names.top]
     top = top[np.isfinite(m[top])]
     named = Evidence.read(ctx).names([[ids[i] for i in ranked.most[k]] for k in top.tolist()])
@@ -198,10 +202,10 @@ def untrained(ctx: Context, clips: Labelled) -> Untrained | None:
     return Untrained(NamedConcepts(sae_id, "ard", seed, "untrained_sae", latent_ids, names, m[latent_ids], False), r)
 
 
-def _vectors(ctx: Context, clip_ids: list[str]) -> np.ndarray:
+def vectors(ctx: Context, clip_ids: list[str]) -> np.ndarray:
     """CLAP embeddings of these clips."""
     stored = ctx.run.read("embeddings")
-    place = pc.index_in(pa.array(clip_ids), value_set=stored["clip_id"]).to_numpy()
+    place = pc.index_in(pa.array(clip_ids, pa.string()), value_set=stored["clip_id"]).to_numpy()
     return np.array(stored["vector"].take(pa.array(place)).to_pylist(), dtype=np.float32)
 
 

@@ -1,7 +1,7 @@
 """Stage `names`: the C latents of highest m get a name from the captions of their H; the evidence stays with it.
 
 `random` covers the top C of `ard` and is named for its first seed alone: the other seeds are further draws of the same
-control, which `evaluate` names when it measures them.
+control, which `evaluate` names when it measures them, by the same namer.
 """
 
 from __future__ import annotations
@@ -12,26 +12,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ard import tables
-from ard.naming import ContrastiveNamer, Name
+from ard.naming import Asked, ContrastiveNamer, Name
+from precompute.naming import MALFORMED, UNANSWERED, llm_namer
 from precompute.stages.base import Context
 from precompute.stages.scores_io import RANDOM
 
 
 def run(ctx: Context) -> None:
-    """Write table `concepts` for every SAE and method."""
+    """Write the tables `concepts` and `namings` for every SAE and method."""
     evidence = Evidence.read(ctx)
     scores = top_latents(ctx.run.read("monosemanticity"), ctx.config.names.top, ctx.config.seed)
     most = most_clips(ctx.run.read("representatives").filter(pc.field("seed") == ctx.config.seed))
     wanted = scores.to_pylist()
     named = evidence.names([most[s["sae_id"], s["method"], s["latent_id"]] for s in wanted])
-    rows = [_row(score, name) for score, name in zip(wanted, named, strict=True) if name is not None]
+    found = [(score, name) for score, name in zip(wanted, named, strict=True) if name is not None]
+    rows = [_row(score, name, ctx.config.names.namer.prompt) for score, name in found]
+    exchanges = [_exchange(ctx, score, name.asked) for score, name in found if name.asked is not None]
     ctx.out.write("concepts", tables.from_rows("concepts", rows))
+    ctx.out.write("namings", tables.from_rows("namings", exchanges))
     ctx.say(f"{len(rows):,} concepts" if rows else "no concept: no latent has a full set of clips; give more clips")
 
 
 class Evidence(NamedTuple):
     """Captions by clip, with their phrases counted once."""
 
+    ctx: Context
     place: dict[str, int]
     namer: ContrastiveNamer | None
     """None where there are fewer than two captions."""
@@ -42,15 +47,36 @@ class Evidence(NamedTuple):
         captions = ctx.run.read("captions")
         texts = captions["caption"].to_pylist()
         place = {clip_id: i for i, clip_id in enumerate(captions["clip_id"].to_pylist())}
-        return cls(place, ContrastiveNamer(texts) if len(texts) > 1 else None)
+        return cls(ctx, place, ContrastiveNamer(texts) if len(texts) > 1 else None)
 
     def names(self, sets: list[list[str]]) -> list[Name | None]:
         """Name of the captions of each set of clips, in rank order; None where none of them has a caption."""
         rows = [[self.place[c] for c in clips if c in self.place] for clips in sets]
         if self.namer is None:
             return [None] * len(sets)
-        found = iter(self.namer.name_many([r for r in rows if r]))
+        full = [r for r in rows if r]
+        contrastive = self.ctx.config.names.namer.kind == "contrastive"
+        found = iter(self.namer.name_many(full) if contrastive else self._asked(self.namer, full))
         return [next(found) if r else None for r in rows]
+
+    def _asked(self, fallback: ContrastiveNamer, rows: list[list[int]]) -> list[Name]:
+        """Names by the configured chat model, and a word on what they cost."""
+        ctx = self.ctx
+        with ctx.counter("reply") as bar:
+            namer = llm_namer(ctx, fallback, bar)
+            named = namer.name_many(rows)
+        t, price = namer.totals, ctx.config.names.namer
+        cost = (t.prompt_tokens * price.price_prompt + t.completion_tokens * price.price_completion) / 1e6
+        ctx.say(
+            f"{namer.chat.name}: {t.questions:,} sets of captions, {t.replies:,} replies now and {t.kept:,} kept from "
+            f"before, {t.prompt_tokens:,} + {t.completion_tokens:,} tokens{f', cost {cost:.2f}' if cost else ''}"
+        )
+        for status in (MALFORMED, UNANSWERED):
+            failed = sum(name.asked is not None and name.asked.status == status for name in named)
+            if failed:
+                mend = "; `python -m precompute names --force` asks for them again" if status == UNANSWERED else ""
+                ctx.say(f"{failed:,} names are contrastive in its place: {status}{mend}")
+        return named
 
 
 def top_latents(scores: pa.Table, top: int, seed: int) -> pa.Table:
@@ -86,7 +112,7 @@ def most_clips(representatives: pa.Table) -> dict[tuple[str, str, int], list[str
     return found
 
 
-def _row(score: dict[str, Any], named: Name) -> dict[str, Any]:
+def _row(score: dict[str, Any], named: Name, prompt: str) -> dict[str, Any]:
     return {
         "sae_id": score["sae_id"],
         "method": score["method"],
@@ -97,6 +123,15 @@ def _row(score: dict[str, Any], named: Name) -> dict[str, Any]:
         "namer": named.namer,
         "monosemanticity": score["score"],
         "rank": score["rank"],
-        "prompt": None,
-        "support": named.support / len(named.captions),
+        "prompt": prompt if named.asked is not None else None,
+        "support": None if named.support is None else named.support / len(named.captions),
     }
+
+
+def _exchange(ctx: Context, score: dict[str, Any], asked: Asked) -> dict[str, Any]:
+    namer = ctx.config.names.namer
+    tokens = (asked.prompt_tokens, asked.completion_tokens)
+    row = {name: score[name] for name in ("sae_id", "method", "latent_id")} | asked._asdict()
+    priced = (namer.price_prompt or namer.price_completion) and None not in tokens
+    cost = (tokens[0] or 0) * namer.price_prompt + (tokens[1] or 0) * namer.price_completion
+    return row | {"answers": list(asked.answers), "cost": cost / 1e6 if priced else None}

@@ -198,7 +198,9 @@ def test_recovery_and_detection_are_auroc_on_clips_that_chose_nothing(run: Run) 
         assert row["auroc_held_out"] == pytest.approx(area(row["latent_id"], row["label"], False))
         others = [area(k, row["label"], True) for k in range(0, 128, 5)]
         assert row["auroc_probing"] >= max(others) - 1e-6
-    for row in rows(run, "detection", sae_id=sae)[::9]:
+    found = [row for row in rows(run, "detection", sae_id=sae) if row["auroc"] is not None]
+    assert {row["method"] for row in found} == {"ard"}
+    for row in found[::9]:
         assert row["auroc"] == pytest.approx(area(row["latent_id"], row["label"], False))
         assert row["auroc_probing"] == pytest.approx(
             max(area(row["latent_id"], x, True) for x in ("low", "mid", "high"))
@@ -206,6 +208,36 @@ def test_recovery_and_detection_are_auroc_on_clips_that_chose_nothing(run: Run) 
         assert row["auroc_low"] <= row["auroc_high"]
     draws = {row["draw"] for row in rows(run, "recovery", control="shuffled_labels")}
     assert draws == set(range(10))
+
+
+def test_every_concept_has_the_fit_of_its_name_to_held_out_clips(run: Run) -> None:
+    clap = Models(build(run.manifest["config"])).clap
+    concepts = {(c["sae_id"], c["method"], c["latent_id"]): c["name"] for c in run.read("concepts").to_pylist()}
+    found = {(d["sae_id"], d["method"], d["latent_id"]): d for d in run.read("detection").to_pylist()}
+    assert set(found) == set(concepts)
+    clips = [c for c in rows(run, "clips", status="ok") if c["split"] != "train"]
+    vectors = {e["clip_id"]: np.array(e["vector"]) for e in run.read("embeddings").to_pylist()}
+    r = {(x["sae_id"], x["latent_id"], x["clip_id"]): x["representativeness"] for x in rows(run, "clip_latents")}
+    checked = 0
+    for (sae, method, latent), row in found.items():
+        name = concepts[sae, method, latent]
+        assert row["heard"] == len(clips)
+        assert (row["clap_top"] is None) == (name == NO_NAME or row["firing"] == 0)
+        if method not in ("ard", "random") or row["auroc_clap"] is None:
+            continue
+        text = clap.embed_text([name])[0].numpy()
+        s = np.array([vectors[c["clip_id"]] @ text for c in clips])
+        z = np.array([r.get((sae, latent, c["clip_id"]), 0.0) for c in clips])
+        assert row["firing"] == (z > 0).sum()
+        assert row["auroc_clap"] == pytest.approx(roc_auc_score(z > 0, s), abs=1e-6)
+        assert row["auroc_clap_low"] <= row["auroc_clap"] <= row["auroc_clap_high"]
+        order = [i for i in np.argsort(-z, kind="stable") if z[i] > 0]
+        recordings = [clips[i]["recording_id"] for i in order]
+        top = [i for n, i in enumerate(order) if recordings[n] not in recordings[:n]][:4]
+        assert row["clap_top"] == pytest.approx(s[top].mean(), abs=1e-5)
+        assert row["clap_rest"] == pytest.approx(np.delete(s, top).mean(), abs=1e-5)
+        checked += 1
+    assert checked > 0
 
 
 def test_purity_is_whether_the_top_clips_share_a_label(run: Run) -> None:
@@ -245,7 +277,16 @@ def test_without_labels_the_tables_are_empty_and_it_says_why(
         ctx.quiet = False
         evaluate.run(ctx)
         out.publish()
-    assert [copy.read(name).num_rows for name in EVALUATED] == [0, 0, 0, 0, 0]
+    assert [copy.read(name).num_rows for name in ("interpretability", "recovery", "purity", "localisation")] == [
+        0,
+        0,
+        0,
+        0,
+    ]
+    found = copy.read("detection").to_pylist()
+    assert len(found) == copy.read("concepts").num_rows
+    assert {row["auroc"] for row in found} == {None}
+    assert any(row["auroc_clap"] is not None for row in found)
     assert "no clip has a label" in "".join(capsys.readouterr())
 
 
@@ -260,7 +301,8 @@ def test_without_held_out_clips_names_and_purity_remain(copy: Run) -> None:
 def test_one_label_on_every_clip_says_nothing_but_breaks_nothing(copy: Run) -> None:
     changed(copy, labels=["sound"])
     evaluated(copy)
-    assert [copy.read(name).num_rows for name in ("detection", "recovery")] == [0, 0]
+    assert copy.read("recovery").num_rows == 0
+    assert set(copy.read("detection")["auroc"].to_pylist()) == {None}
     assert set(copy.read("interpretability")["reading"].to_pylist()) == {"vocabulary", "clip"}
 
 
