@@ -276,6 +276,8 @@ def test_esc50_takes_of_one_recording_belong_together(tmp_path: Path) -> None:
     assert {found[f"esc50/1-100032-{take}-0"].recording_id for take in "AB"} == {"freesound-100032"}
     assert notes.sentences() == ["rows without a file name or a fold from 1 to 5, left out: 1 (6-1-A-0.wav)"]
     assert left_out("esc50", root) == ["missing files: 1 (audio/5-9032-A-0.wav)"]
+    (root / "ESC-50-master/audio/5-9032-A-0.wav").touch()
+    assert left_out("esc50", root) == ["empty files: 1 (audio/5-9032-A-0.wav)"]
     assert {e.split for e in listed("esc50", root).values()} == {""}
     with pytest.raises(DatasetError, match="has no fold 7"):
         listed("esc50", root, options={"test_fold": 7})
