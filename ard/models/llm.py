@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 NO_KEY = "none"
 """Sent where the environment holds no key: servers on one's own machine ask for none."""
@@ -184,7 +184,7 @@ class EndpointChat:
         for left in range(self.endpoint.retries, -1, -1):
             try:
                 raw = self._client.chat.completions.with_raw_response.create(
-                    model=self.name, messages=[dict(m) for m in conversation], **self.settings
+                    model=self.name, messages=cast(Any, [dict(m) for m in conversation]), **self.settings
                 )
                 return self._read(raw.text)
             except _UnusableReplyError:

@@ -277,12 +277,7 @@ def test_without_labels_the_tables_are_empty_and_it_says_why(
         ctx.quiet = False
         evaluate.run(ctx)
         out.publish()
-    assert [copy.read(name).num_rows for name in ("interpretability", "recovery", "purity", "localisation")] == [
-        0,
-        0,
-        0,
-        0,
-    ]
+    assert not any(copy.read(name).num_rows for name in EVALUATED if name != "detection")
     found = copy.read("detection").to_pylist()
     assert len(found) == copy.read("concepts").num_rows
     assert {row["auroc"] for row in found} == {None}

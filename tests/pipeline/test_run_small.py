@@ -39,7 +39,7 @@ SETTINGS = (
     "stages_left_out=[]",
 )
 MAY_BE_EMPTY = ("localisation", "steering", "steering_examples", "human", "namings")
-"""Tones have no true times. Steering needs a task, which clips without a question do not bring; nobody has rated; no chat model named."""
+"""Tones have no true times, and no question that steers; nobody has rated; no chat model is named."""
 
 
 def make_clips(folder: Path) -> Path:
