@@ -28,15 +28,21 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 def _shared(bounds: np.ndarray, call: Callable[[int, int, int], Any]) -> None:
-    """call(part, start, stop) for each stretch of rows between `bounds`, by as many threads as torch uses."""
-    parts = range(len(bounds) - 1)
-    threads = torch.get_num_threads()
-    if threads == 1:
-        for part in parts:
+    """call(part, start, stop) for each stretch of rows between `bounds`, by as many threads as torch uses.
+
+    Each thread, this one among them, takes the next stretch that nobody has: one hand-over a thread, not a stretch.
+    """
+    waiting = iter(range(len(bounds) - 1))
+
+    def work() -> None:
+        for part in waiting:
             call(part, int(bounds[part]), int(bounds[part + 1]))
-        return
-    for _ in _pool(threads).map(lambda part: call(part, int(bounds[part]), int(bounds[part + 1])), parts):
-        pass
+
+    threads = torch.get_num_threads()
+    others = [_pool(threads).submit(work) for _ in range(threads - 1)]
+    work()
+    for other in others:
+        other.result()
 
 
 def _even(rows: int) -> np.ndarray:
