@@ -73,4 +73,5 @@ test-full:
 
 bench: setup peers
 	@found=0; for f in benchmarks/bench_*.py; do [ -e "$$f" ] || continue; found=1; echo "== $$f"; $(PY) "$$f" || exit 1; done; \
-	  [ $$found = 1 ] || { echo "There is no benchmark yet: benchmarks/bench_*.py is what this command runs."; exit 2; }
+	  [ $$found = 1 ] || { echo "There is no benchmark: benchmarks/bench_*.py is what this command runs."; exit 2; }
+	@$(PY) benchmarks/table.py
