@@ -8,6 +8,7 @@ tables in memory (a page, text search). `--quick` builds a small run; `--keep DI
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import shutil
 import sys
@@ -41,8 +42,7 @@ def asked(queries: Queries, clips: int) -> dict[str, Ask]:
     def concept(rng: np.random.Generator) -> None:
         latent = int(rng.choice(ranked))
         assert queries.concept(SAE_ID, latent) is not None
-        assert len(queries.representatives(SAE_ID, latent, "ard", "most")) == 4
-        queries.representatives(SAE_ID, latent, "ard", "least")
+        assert len(queries.both_sides(SAE_ID, latent)["most"]) == 4
 
     def page(rng: np.random.Generator) -> None:
         state = ViewState(page=int(rng.integers(1, 101)), sort=SORTS[rng.integers(0, len(SORTS))])
@@ -137,7 +137,9 @@ def in_memory(peers: dict[str, Ask], shuffled: Run | None) -> set[str]:
 
 
 class Scanned(Queries):
-    """The same SQL, put to the whole tables."""
+    """The same SQL, put to the whole tables, each question shared out among all cores."""
+
+    THREADS = os.cpu_count() or 1
 
     def _part(self, name: str, **values: str | int) -> dict[str, pa.Table]:
         return {}

@@ -54,10 +54,8 @@ class Api:
         found = self.queries.concept(sae_id, latent_id, method)
         if found is None:
             raise gr.Error(f"latent_id {latent_id} of sae_id {sae_id!r} has no concept; /search_concepts lists them.")
-        sides = {
-            side: [c._asdict() for c in self.queries.representatives(sae_id, latent_id, method, side)]
-            for side in ("most", "least")
-        }
+        clips = self.queries.both_sides(sae_id, latent_id, method)
+        sides = {side: [c._asdict() for c in some] for side, some in clips.items()}
         return {**found._asdict(), **found.row._asdict(), "row": None, "clips": sides}
 
     def clip(self, clip_id: str) -> dict[str, Any]:

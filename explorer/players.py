@@ -12,7 +12,7 @@ from urllib.parse import quote
 import numpy as np
 import soundfile
 
-from explorer.queries import Clip
+from explorer.queries_clips import Clip
 
 _NO_AUDIO = (
     '<p class="missing">The audio of this clip is not in the run folder; run the stage <code>clips</code> again.</p>'

@@ -1,4 +1,4 @@
-"""The app's questions about concepts and clips. All SQL of the app lives in the modules `queries*`.
+"""The app's questions about concepts. All SQL of the app lives in the modules `queries*`.
 
 Values are always bound parameters; words that become SQL come from the tables below.
 """
@@ -8,8 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-
+from explorer.queries_clips import ClipQueries
 from explorer.queries_latents import LatentQueries
 from explorer.queries_maps import MapQueries
 from explorer.queries_results import ResultQueries
@@ -18,18 +17,13 @@ from explorer.views import PAGE_SIZE, ViewState
 _ORDER = {  # the column, and the direction in which people want it first
     "monosemanticity": ("c.rank", "ASC"),
     "name": ("lower(c.name)", "ASC"),
-    "density": ("l.density", "DESC"),
-    "clips": ("l.clips_active", "DESC"),
-    "auroc": ("d.auroc", "DESC"),
+    "density": ("c.density", "DESC"),
+    "clips": ("c.clips_active", "DESC"),
+    "auroc": ("c.auroc", "DESC"),
 }
 _TURNED = {"ASC": "DESC", "DESC": "ASC"}
-_FROM = """FROM {} c LEFT JOIN latents l USING (sae_id, latent_id)
-           LEFT JOIN detection d USING (sae_id, method, latent_id)"""
-# What a search looks through, put together once for each concept and not once for each word.
-_WITH_WORDS = """(SELECT *, lower(name || ' ' || description || ' ' || coalesce(array_to_string(captions, ' '), ''))
-                  AS words FROM concepts)"""
-_ROW = """c.latent_id, c.rank, c.name, c.description, c.monosemanticity, l.density, l.clips_active,
-          l.max_activation, d.auroc, d.auroc_low, d.auroc_high, d.label AS auroc_label"""
+_ROW = """c.latent_id, c.rank, c.name, c.description, c.monosemanticity, c.density, c.clips_active,
+          c.max_activation, c.auroc, c.auroc_low, c.auroc_high, c.auroc_label"""
 
 
 class Filter(NamedTuple):
@@ -85,23 +79,7 @@ class Concept(NamedTuple):
     support: float | None
 
 
-class Clip(NamedTuple):
-    """One clip as an example of one latent. `values`: z at each audio token, empty where no trace is stored."""
-
-    clip_id: str
-    audio: str | None
-    duration_s: float
-    caption: str
-    labels: list[str]
-    score: float
-    mean_activation: float
-    coverage: float
-    representativeness: float
-    values: list[float]
-    seconds_per_token: float
-
-
-class Queries(LatentQueries, MapQueries, ResultQueries):
+class Queries(ClipQueries, LatentQueries, MapQueries, ResultQueries):
     """The run's tables behind named questions. Safe to share between threads: each question has its own cursor."""
 
     # -- what there is -------------------------------------------------------------------------------------------
@@ -142,10 +120,6 @@ class Queries(LatentQueries, MapQueries, ResultQueries):
         sql = "SELECT 1 AS one FROM detection WHERE sae_id = ? AND method = ? AND auroc IS NOT NULL LIMIT 1"
         return bool(self._rows(sql, [sae_id, method]))
 
-    def clip_count(self) -> int:
-        """Clips of the run that were not left out."""
-        return int(self._rows("SELECT count(*) AS n FROM clips WHERE status = 'ok'", [])[0]["n"])
-
     # -- concepts ------------------------------------------------------------------------------------------------
 
     def filter(self, state: ViewState) -> Filter:
@@ -164,8 +138,7 @@ class Queries(LatentQueries, MapQueries, ResultQueries):
     def concepts(self, state: ViewState, *, limit: int = PAGE_SIZE, offset: int | None = None) -> ConceptPage:
         """One page of concepts; a page past the end gives the last one."""
         f = self.filter(state)
-        source = _WITH_WORDS if state.query else "concepts"
-        count = f"SELECT count(*) AS n FROM {source} c WHERE {f.where}"  # noqa: S608 (constant words, bound values)
+        count = f"SELECT count(*) AS n FROM browse c WHERE {f.where}"  # noqa: S608 (constant words, bound values)
         total = int(self._rows(count, f.params)[0]["n"])
         pages = max(1, math.ceil(total / limit))
         page = min(state.page, pages)
@@ -173,7 +146,7 @@ class Queries(LatentQueries, MapQueries, ResultQueries):
         if state.reverse:
             direction = _TURNED[direction]
         sql = (
-            f"SELECT {_ROW} {_FROM.format(source)} WHERE {f.where} "
+            f"SELECT {_ROW} FROM browse c WHERE {f.where} "  # noqa: S608 (constant words, bound values)
             f"ORDER BY {column} {direction} NULLS LAST, c.rank, c.latent_id LIMIT ? OFFSET ?"
         )
         start = (page - 1) * limit if offset is None else offset
@@ -184,10 +157,8 @@ class Queries(LatentQueries, MapQueries, ResultQueries):
         """One concept with its evidence, or None if there is none of that number."""
         sql = f"""
             SELECT {_ROW}, c.captions, c.namer, c.support, m.coherence_most, m.coherence_least, m.std_pooled,
-                   m.score_std, m.draws,
-                   (SELECT count(*) FROM concepts WHERE sae_id = $sae AND method = $method) AS concepts,
-                   (SELECT median(score) FROM monosemanticity WHERE sae_id = $sae AND method = $method) AS median
-            {_FROM.format("concepts")}
+                   m.score_std, m.draws, c.concepts, c.median
+            FROM browse c
             LEFT JOIN (SELECT * FROM monosemanticity
                        WHERE sae_id = $sae AND method = $method AND latent_id = $latent) m USING (latent_id)
             WHERE c.sae_id = $sae AND c.latent_id = $latent AND c.method = $method
@@ -198,76 +169,3 @@ class Queries(LatentQueries, MapQueries, ResultQueries):
         r = rows[0]
         row = ConceptRow(*(r.pop(name) for name in ConceptRow._fields))
         return Concept(sae_id=sae_id, method=method, row=row, **{**r, "captions": r["captions"] or []})
-
-    # -- clips ---------------------------------------------------------------------------------------------------
-
-    def representatives(self, sae_id: str, latent_id: int, method: str = "ard", side: str = "most") -> list[Clip]:
-        """The clips that stand for a latent (`most`) or the draw of the least representative ones, in rank order."""
-        sql = f"""
-            SELECT r.score, {_CLIP_COLUMNS}
-            FROM (SELECT * FROM representatives
-                  WHERE sae_id = $sae AND latent_id = $latent AND method = $method AND side = $side
-                  QUALIFY seed = min(seed) OVER ()) r
-            JOIN clips k USING (clip_id)
-            {_OF_LATENT}
-            ORDER BY r.rank"""  # noqa: S608 (constant words, bound values)
-        values = {"sae": sae_id, "latent": latent_id, "method": method, "side": side}
-        return [_clip(r) for r in self._rows(sql, values, self._of_latent(sae_id, latent_id))]
-
-    def _of_latent(self, sae_id: str, latent_id: int) -> dict[str, pa.Table]:
-        """What `_OF_LATENT` asks for."""
-        both = ("clip_latents", "traces")
-        return {k: v for name in both for k, v in self._part(name, sae_id=sae_id, latent_id=latent_id).items()}
-
-    def clip(self, clip_id: str) -> Clip | None:
-        """One clip on its own (scores 0, no trace), or None."""
-        sql = f"""
-            SELECT 0.0 AS score, {_CLIP_COLUMNS}
-            FROM clips k
-            LEFT JOIN (SELECT NULL::FLOAT AS mean_activation, NULL::FLOAT AS coverage,
-                              NULL::FLOAT AS representativeness) cl ON false
-            LEFT JOIN (SELECT NULL::FLOAT[] AS "values", NULL::FLOAT AS seconds_per_token) t ON false
-            WHERE k.clip_id = ?"""  # noqa: S608 (constant words, bound values)
-        rows = self._rows(sql, [clip_id])
-        return _clip(rows[0]) if rows else None
-
-    def clip_of(self, clip_id: str, sae_id: str, latent_id: int) -> Clip | None:
-        """One clip as an example of a latent: its scores (0 where it does not fire) and its trace if one is stored."""
-        sql = f"""
-            SELECT 0.0 AS score, {_CLIP_COLUMNS}
-            FROM clips k {_OF_LATENT}
-            WHERE k.clip_id = $clip"""  # noqa: S608 (constant words, bound values)
-        values = {"sae": sae_id, "latent": latent_id, "clip": clip_id}
-        rows = self._rows(sql, values, self._of_latent(sae_id, latent_id))
-        return _clip(rows[0]) if rows else None
-
-    def find_clips(self, words: str, limit: int) -> list[tuple[str, str]]:
-        """(caption, clip_id) of playable clips with every word in caption, labels or id; held-out clips first."""
-        where, params = ["k.status = 'ok'", "k.audio IS NOT NULL"], list[Any]()
-        for word in words.lower().split():
-            where.append("contains(lower(caption || ' ' || array_to_string(k.labels, ' ') || ' ' || k.clip_id), ?)")
-            params.append(word)
-        sql = f"""
-            SELECT clip_id, caption FROM (SELECT k.* EXCLUDE (caption), {_CAPTION} FROM clips k) k
-            WHERE {" AND ".join(where)} ORDER BY (split = 'train'), clip_id LIMIT ?"""  # noqa: S608 (constant words)
-        return [(r["caption"] or r["clip_id"], r["clip_id"]) for r in self._rows(sql, [*params, limit])]
-
-
-# A clip may have several captions: the model's first, then the corpus's.
-_CAPTION = """coalesce((SELECT min_by(x.caption, (x.model = 'corpus')::VARCHAR || x.model)
-                        FROM captions x WHERE x.clip_id = k.clip_id), k.caption, '') AS caption"""
-# The latent stands in the inner questions, so that they can be put to its own rows alone.
-_OF_LATENT = """
-    LEFT JOIN (SELECT * FROM clip_latents WHERE sae_id = $sae AND latent_id = $latent) cl ON cl.clip_id = k.clip_id
-    LEFT JOIN (SELECT * FROM traces WHERE sae_id = $sae AND latent_id = $latent) t ON t.clip_id = k.clip_id"""
-_CLIP_COLUMNS = f"""k.clip_id, k.audio, k.duration_s, k.labels, {_CAPTION},
-                   cl.mean_activation, cl.coverage, cl.representativeness, t."values", t.seconds_per_token"""
-
-
-def _clip(r: dict[str, Any]) -> Clip:
-    numbers = ("duration_s", "score", "mean_activation", "coverage", "representativeness", "seconds_per_token")
-    for name in numbers:
-        r[name] = float(r[name] or 0.0)
-    for name in ("labels", "values"):
-        r[name] = list(r[name] or [])
-    return Clip(**r)

@@ -49,11 +49,12 @@ class MapQueries(Tables):
             SELECT p.clip_id, p.x, p.y, coalesce(k.caption, '') AS caption, k.labels,
                    CASE WHEN ?::INT IS NULL THEN NULL ELSE coalesce(a.representativeness, 0) END AS activation
             FROM clip_map p JOIN clips k USING (clip_id)
-            LEFT JOIN clip_latents a ON a.clip_id = p.clip_id AND a.sae_id = ? AND a.latent_id = ?
+            LEFT JOIN (SELECT * FROM clip_latents WHERE sae_id = ? AND latent_id = ?) a ON a.clip_id = p.clip_id
             ORDER BY activation NULLS FIRST, p.clip_id"""
+        part = {} if latent_id is None else self._part("clip_latents", sae_id=sae_id, latent_id=latent_id)
         return [
             ClipPoint(**{**r, "labels": list(r["labels"] or [])})
-            for r in self._rows(sql, [latent_id, sae_id, latent_id])
+            for r in self._rows(sql, [latent_id, sae_id, latent_id], part)
         ]
 
     def mapped_saes(self) -> list[str]:

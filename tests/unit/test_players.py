@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from explorer import players, render, render_steer
-from explorer.queries import Clip
+from explorer.queries_clips import Clip
 
 CLIP = Clip("c1", "a.wav", 1.0, '<b>dog</b> & "cat"', [], 1.0, 1.0, 0.5, 0.5, [0.0, 2.0, 4.0, 0.0], 0.25)
 
