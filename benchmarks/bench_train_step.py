@@ -54,7 +54,7 @@ class Size(NamedTuple):
         return f"{self.d_in}→{self.d_sae} k {self.k} batch {self.batch}"
 
 
-SIZES = (Size(512, 4096, 32, 1024, 20, 5), Size(1024, 8192, 64, 2048, 10, 4))
+SIZES = (Size(512, 4096, 32, 1024, 11, 5), Size(1024, 8192, 64, 2048, 6, 4))
 QUICK = (Size(512, 4096, 32, 1024, 4, 3),)
 
 

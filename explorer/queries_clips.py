@@ -104,7 +104,7 @@ class ClipQueries(Tables):
 
 def _clip(r: dict[str, Any]) -> Clip:
     """A row as a `Clip`; what the question did not ask for is 0 or empty."""
-    known = {name: r.get(name) for name in Clip._fields}
+    known: dict[str, Any] = {name: r.get(name) for name in Clip._fields}
     numbers = ("duration_s", "score", "mean_activation", "coverage", "representativeness", "seconds_per_token")
     known |= {name: float(known[name] or 0.0) for name in numbers}
     known |= {name: list(known[name] or []) for name in ("labels", "values")}
