@@ -14,7 +14,7 @@ from collections.abc import KeysView, Mapping
 from pathlib import Path
 from typing import Any
 
-from ard.store import fsync_dir
+from ard.files import fsync_dir
 
 
 class AnswerCacheError(ValueError):

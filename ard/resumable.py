@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ard import tables
-from ard.store import HIDDEN, Run, RunError, Staging, fsync_dir, write_atomic, write_parquet
+from ard.files import HIDDEN, fsync_dir, write_atomic, write_parquet
+from ard.staging import Staging
+from ard.store import Run, RunError
 
 
 class ResumableStaging(Staging):
@@ -29,7 +31,7 @@ class ResumableStaging(Staging):
     """
 
     def __init__(self, run: Run, stage: str, fingerprint: str, *, fresh: bool = False, repair: bool = False):
-        self.run = run
+        self.run = run.path
         self.folder = run.path / f"{HIDDEN}parts-{stage}"
         self.rows: dict[str, int] = {}
         self._others: list[Path] = []
@@ -62,7 +64,7 @@ class ResumableStaging(Staging):
 
         One that was already put in its place, by a process that ended before the stage was recorded, is taken back.
         """
-        path, published = self.folder / relative, self.run.path / relative
+        path, published = self.folder / relative, self.run / relative
         if not path.is_dir():
             if relative in self._made and published.is_dir():
                 published.replace(path)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,72 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ard import tables
-
-ROW_GROUP = 100_000  # rows
-SEARCHED_ROWS = 25_000  # of a group of a table written piece by piece, whose readers want one latent or one clip
-ROW_GROUP_BYTES = 512 << 10  # of a group of long rows
-LONG_ROW = 256  # bytes in memory
-HIDDEN = "."  # names that start with it are unfinished and never read
+from ard.files import HIDDEN, replace_tree, write_atomic, write_parquet
+from ard.staging import Staging
 
 
 class RunError(ValueError):
     """A run folder is missing, unfinished or damaged."""
-
-
-def fsync_dir(folder: Path) -> None:
-    """Flush a folder's own entries, so that a rename survives a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that readers see the old one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{HIDDEN}{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    fsync_dir(path.parent)
-
-
-def write_parquet(path: Path, name: str, table: pa.Table, *, unique: bool = True) -> pa.Table:
-    """Check, sort and write one table atomically; returns what was written."""
-    checked = tables.check(name, table, unique=unique)
-    order = tables.spec(name).sort
-    if order and checked.num_rows > 1:
-        checked = checked.sort_by(list(order))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{HIDDEN}{path.name}.{os.getpid()}.tmp")
-    pq.write_table(checked, temporary, compression="zstd", row_group_size=_row_group(checked))
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    fsync_dir(path.parent)
-    return checked
-
-
-def _row_group(table: pa.Table) -> int:
-    """Rows of a group: fewer where a row is long (a trace, an embedding), so that few others are read with it."""
-    size = table.nbytes // max(1, table.num_rows)
-    return ROW_GROUP if size < LONG_ROW else max(100, ROW_GROUP_BYTES // size)
-
-
-def _replace_tree(new: Path, old: Path) -> None:
-    """Put a finished file or folder in place of an older one."""
-    old.parent.mkdir(parents=True, exist_ok=True)
-    if old.is_dir():
-        aside = old.with_name(f"{HIDDEN}{old.name}.{os.getpid()}.old")
-        old.replace(aside)
-        new.replace(old)
-        shutil.rmtree(aside)
-    else:
-        new.replace(old)
-    fsync_dir(old.parent)
 
 
 class Run:
@@ -252,7 +191,7 @@ class Run:
         """Make the parts written so far the table, in place of an older one."""
         parts = self._parts(name)
         parts.mkdir(parents=True, exist_ok=True)
-        _replace_tree(parts, self.path / "tables" / name)
+        replace_tree(parts, self.path / "tables" / name)
         (self.path / "tables" / f"{name}.parquet").unlink(missing_ok=True)
 
     def _parts(self, name: str) -> Path:
@@ -312,84 +251,11 @@ class Run:
     @contextlib.contextmanager
     def staging(self, stage: str) -> Iterator[Staging]:
         """Collect what a stage writes; nothing is visible before `Staging.publish`, leftovers are removed."""
-        staging = Staging(self, stage)
+        staging = Staging(self.path, stage)
         try:
             yield staging
         finally:
             shutil.rmtree(staging.folder, ignore_errors=True)
-
-
-class Staging:
-    """Unfinished output of one stage, in a hidden folder of the run."""
-
-    def __init__(self, run: Run, stage: str):
-        self.run = run
-        self.folder = run.path / f"{HIDDEN}staging-{stage}"
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
-        self.rows: dict[str, int] = {}
-        self._others: list[Path] = []
-
-    def write(self, name: str, table: pa.Table) -> None:
-        """Check and write a table of this stage."""
-        written = write_parquet(self.folder / "tables" / f"{name}.parquet", name, table)
-        self.rows[name] = written.num_rows
-
-    @contextlib.contextmanager
-    def writer(self, name: str) -> Iterator[Callable[[pa.Table], None]]:
-        """A table of this stage written piece by piece, for what does not fit in memory: `write(piece)` inside `with`.
-
-        Columns, types and values of each piece are checked. The pieces must come in the table's order, and no key may
-        come twice: neither is checked here, both would need the whole.
-        """
-        path = self.folder / "tables" / f"{name}.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        rows, waiting = 0, list[pa.Table]()
-        with pq.ParquetWriter(path, tables.spec(name).schema, compression="zstd") as file:
-
-            def write(piece: pa.Table) -> None:
-                nonlocal rows, waiting
-                rows += piece.num_rows
-                waiting.append(tables.check(name, piece, unique=False))
-                while sum(p.num_rows for p in waiting) >= SEARCHED_ROWS:
-                    together = pa.concat_tables(waiting)
-                    file.write_table(together.slice(0, SEARCHED_ROWS).combine_chunks())
-                    waiting = [together.slice(SEARCHED_ROWS)]
-
-            yield write
-            if any(p.num_rows for p in waiting):
-                file.write_table(pa.concat_tables(waiting).combine_chunks())
-        with path.open("rb") as written:
-            os.fsync(written.fileno())
-        self.rows[name] = rows
-
-    def scratch(self, name: str) -> Path:
-        """An empty folder for what the stage needs while it runs; it goes with the staging folder."""
-        path = self.folder / f"{HIDDEN}{name}"
-        path.mkdir(parents=True, exist_ok=True)
-        return path
-
-    def make_folder(self, relative: str) -> Path:
-        """An empty folder that will replace `RUN/<relative>` as a whole."""
-        path = self.folder / relative
-        path.mkdir(parents=True, exist_ok=True)
-        self._others.append(Path(relative))
-        return path
-
-    def write_file(self, name: str, data: bytes) -> None:
-        """Write a file that will lie at `RUN/<name>`."""
-        write_atomic(self.folder / name, data)
-        self._others.append(Path(name))
-
-    def publish(self) -> None:
-        """Move everything to its place. The caller records the stage in the manifest afterwards."""
-        for relative in self._others:
-            _replace_tree(self.folder / relative, self.run.path / relative)
-        for name in self.rows:
-            target = self.run.path / "tables" / name
-            _replace_tree(self.folder / "tables" / f"{name}.parquet", target.with_suffix(".parquet"))
-            if target.is_dir():
-                shutil.rmtree(target)
 
 
 def _literal(path: Path) -> str:

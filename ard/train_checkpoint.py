@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ard.files import fsync_dir
 from ard.sae import SAEError
-from ard.store import fsync_dir
 
 FORMAT = "ard-training/1"
 

@@ -13,7 +13,8 @@ import pyarrow as pa
 from ard import tables
 from ard.clip_stats import ClipEntries, ClipStats, Totals
 from ard.ranking import Ranker
-from ard.store import Run, Staging
+from ard.staging import Staging
+from ard.store import Run
 from benchmarks.synthetic_latents import PAPER_D_SAE, Corpus
 from precompute.stages.clip_latents_io import LatentSort, by_clip_table, by_latent_table
 from precompute.stages.scores_io import RANKED

@@ -117,7 +117,7 @@ def _fail(sentence: str, status: int) -> int:
 
 def _dispatch(args: argparse.Namespace) -> int:
     if args.command == "dictionary":
-        from ard.store import write_atomic
+        from ard.files import write_atomic
         from ard.tables import data_dictionary
 
         write_atomic(args.out, data_dictionary().encode())

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from ard.files import HIDDEN
 from ard.naming import ContrastiveNamer
 from ard.naming_answer import MALFORMED, UNANSWERED, answer_schema
-from ard.store import HIDDEN, Run
+from ard.store import Run
 from precompute.config_names import NamerConfig
 from precompute.environment import model_source
 

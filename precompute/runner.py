@@ -22,7 +22,8 @@ from typing import Any, Literal, NamedTuple
 from tqdm import tqdm
 
 from ard.resumable import resumable
-from ard.store import Run, RunError, Staging
+from ard.staging import Staging
+from ard.store import Run, RunError
 from precompute import environment
 from precompute.config import Config, ConfigError, to_dict
 from precompute.stages import STAGES

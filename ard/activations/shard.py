@@ -37,8 +37,9 @@ from ard.activations.formats import (
     to_numpy,
     token_bytes,
 )
+from ard.files import HIDDEN, fsync_dir
 from ard.sinks import SINK_FACTOR
-from ard.store import HIDDEN, RunError, fsync_dir
+from ard.store import RunError
 
 HEADER = 4096
 """Bytes before the first tensor: a page, so that x starts on one."""

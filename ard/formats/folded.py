@@ -27,9 +27,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ard.files import write_atomic
 from ard.sae import TopKSAE
 from ard.sae_config import CONFIG_FILE, SAEConfig, SAEError, config_text
-from ard.store import write_atomic
 
 RECORD = "ard"
 """Field in which a file of another format carries our whole configuration, the folded scale included."""

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 import soundfile as sf
 from tqdm import tqdm
 
-from ard.store import Run, Staging
+from ard.staging import Staging
+from ard.store import Run
 from precompute.config import Config
 from precompute.environment import model_source
 

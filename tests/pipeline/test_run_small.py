@@ -14,7 +14,8 @@ import soundfile as sf
 import torch
 
 from ard.sae import TopKSAE
-from ard.store import Run, Staging
+from ard.staging import Staging
+from ard.store import Run
 from precompute.__main__ import main
 from precompute.config import build
 from precompute.runner import Runner

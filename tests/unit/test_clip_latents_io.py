@@ -80,7 +80,7 @@ def written(tmp_path: Path) -> tuple[Run, ClipEntries, list[str]]:
     rng, run = np.random.default_rng(0), Run.create(tmp_path / "run")
     clip_ids, found = [f"c{i:02d}" for i in range(40)], entries(rng, 40, 30)
     with pytest.MonkeyPatch.context() as patch, run.staging("latents") as out:
-        patch.setattr("ard.store.SEARCHED_ROWS", 100)
+        patch.setattr("ard.staging.SEARCHED_ROWS", 100)
         with out.writer("clip_latents") as by_latent, out.writer("latents_by_clip") as by_clip:
             for sae_id in (SAE, "layers.1/e4/k8/recommended"):
                 sort = LatentSort(30, tmp_path)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ard import store, tables
+from ard import files, tables
 from ard.store import Run, RunError
 
 
@@ -68,7 +68,7 @@ def test_a_failed_write_leaves_the_old_table(run: Run, monkeypatch: pytest.Monke
         Path(args[1]).write_bytes(b"half")  # type: ignore[arg-type]
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store.pq, "write_table", fail)
+    monkeypatch.setattr(files.pq, "write_table", fail)
     with pytest.raises(OSError, match="No space"):
         run.write("captions", captions("new"))
     monkeypatch.undo()
