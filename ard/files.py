@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from ard import tables
 
 ROW_GROUP = 100_000  # rows
-ROW_GROUP_BYTES = 512 << 10  # of a group of long rows
+ROW_GROUP_BYTES = 256 << 10  # of a group of long rows
 LONG_ROW = 256  # bytes in memory
 HIDDEN = "."  # names that start with it are unfinished and never read
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from ard import tables
 from ard.files import HIDDEN, replace_tree, write_atomic, write_parquet
 
-SEARCHED_ROWS = 25_000  # of a group of a table written piece by piece, whose readers want one latent or one clip
+SEARCHED_ROWS = 10_000  # of a group of a table written piece by piece, whose readers want one latent or one clip
 
 
 class Staging:
