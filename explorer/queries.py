@@ -23,7 +23,8 @@ _ORDER = {  # the column, and the direction in which people want it first
 }
 _TURNED = {"ASC": "DESC", "DESC": "ASC"}
 _ROW = """c.latent_id, c.rank, c.name, c.description, c.monosemanticity, c.density, c.clips_active,
-          c.max_activation, c.auroc, c.auroc_low, c.auroc_high, c.auroc_label"""
+          c.max_activation, c.auroc, c.auroc_low, c.auroc_high, c.auroc_label,
+          coalesce(c.support > 0, true) AS named"""
 
 
 class Filter(NamedTuple):
@@ -49,6 +50,8 @@ class ConceptRow(NamedTuple):
     auroc_low: float | None
     auroc_high: float | None
     auroc_label: str | None
+    named: bool
+    """False where the name says that the captions have nothing in common."""
 
 
 class ConceptPage(NamedTuple):

@@ -133,7 +133,8 @@ class ConceptsPage:
     def _all(self, state: ViewState) -> list[Any]:
         state, page = self._page(state)
         if state.latent_id is None and page.rows:
-            state = state.with_(latent_id=page.rows[0].latent_id)
+            first = next((row for row in page.rows if row.named), page.rows[0])
+            state = state.with_(latent_id=first.latent_id)
         sae_id = self.queries.sae_of(state)
         methods = [m for s, m, _ in self.queries.sources() if s == sae_id]
         return [

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from ard import tables
 from ard.store import Run
 from explorer.pages.concepts import ConceptsPage
 from explorer.queries import Queries
@@ -96,3 +97,16 @@ def test_the_evidence_of_a_name(made_up_run: Run) -> None:
     bare = dict(zip(page.everything, page.open(request(latent="3")), strict=True))[page.evidence]
     assert bare.count("python -m precompute neighbours") == 2
     assert "python -m precompute latents" in bare
+
+
+def test_the_page_opens_with_the_best_concept_that_has_a_name(tmp_path: Path) -> None:
+    run = made.make_run(tmp_path / "run")
+    concepts = run.read("concepts").to_pylist()
+    ranked = sorted((c for c in concepts if (c["sae_id"], c["method"]) == (made.SAE_ID, "ard")), key=lambda c: c["rank"])
+    for row in ranked[:2]:
+        row |= {"name": "no common concept", "support": 0.0}
+    run.write("concepts", tables.from_rows("concepts", concepts))
+    page = built(run)
+    opened = " ".join(str(value) for value in page.open(request()))
+    assert opened.count('aria-selected="true"') == 1
+    assert f'data-latent="{ranked[2]["latent_id"]}" tabindex="0" aria-selected="true"' in opened
