@@ -15,7 +15,10 @@ from precompute.report.blocks import Grid, Section, number, over_seeds, percent,
 from precompute.report.labels import labels
 from precompute.report.plots import Line, lines, ticks
 from precompute.report.render import cell, render
-from precompute.report.results import ablation, human, interpretability, steering
+from precompute.report.results import interpretability
+from precompute.report.table_2 import human
+from precompute.report.table_3 import steering
+from precompute.report.table_4 import ablation
 from precompute.stages.report import PARTS
 from tests.fixtures.run import SAE_ID, make_run
 
