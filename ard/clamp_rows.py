@@ -9,10 +9,21 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ard.clamps import Clamp, Decoding, PolyClamp, Positions, SteeringError, check_change, clamp_tokens
+from ard.clamps import (
+    Change,
+    Clamp,
+    Decoding,
+    DiffOfMeans,
+    PolyClamp,
+    Positions,
+    SteeringError,
+    check_change,
+    clamp_tokens,
+)
 from ard.sae import TopKSAE
 
-AnyClamp = Clamp | PolyClamp
+AnyClamp = Change
+"""What a row may be given: a latent clamped, a raw dimension set, or a direction added."""
 
 
 @dataclass(frozen=True)
@@ -20,12 +31,12 @@ class EachRow:
     """One clamp for each row of a batch."""
 
     clamps: tuple[AnyClamp, ...]
-    """All `Clamp` or all `PolyClamp`, with equally many latents and the same switches."""
+    """All of one kind, with equally many latents or dimensions and the same switches."""
 
     def __post_init__(self) -> None:
         if not self.clamps:
             raise SteeringError("clamps is empty; give one for each row of the batch.")
-        alike = {(type(one), len(one.values), _switches(one)) for one in self.clamps}
+        alike = {(type(one), _width(one), _switches(one)) for one in self.clamps}
         if len(alike) > 1:
             raise SteeringError("The rows' clamps differ in kind, number of latents or switches; give them alike.")
 
@@ -54,7 +65,7 @@ class EachSteered(NamedTuple):
 
     x_hat: Float[Tensor, "N d_in"]
     survived: Bool[Tensor, "N n_latents"]
-    """Whether each clamped latent still has its value after TopK; no column for `PolyClamp`."""
+    """Whether each clamped latent still has its value after TopK; no column where no latent is clamped."""
 
 
 @torch.no_grad()
@@ -63,24 +74,34 @@ def apply_each(
 ) -> EachSteered:
     """What replaces x when token n belongs to row `rows[n]` of the batch and is clamped by that row's own clamp.
 
-    Equals `apply_clamp` or `poly_clamp` row by row.
+    Equals `apply_clamp`, `poly_clamp` or x + alpha · vector row by row.
 
     Raises:
         SteeringError: no SAE was given for a `Clamp`.
     """
-    ids = torch.tensor([_ids(one) for one in change.clamps], dtype=torch.long, device=x.device)[rows]
-    values = torch.tensor([one.values for one in change.clamps], device=x.device)[rows]
-    first = change.clamps[0]
+    first, none = change.clamps[0], torch.ones(len(x), 0, dtype=torch.bool)
+    if isinstance(first, DiffOfMeans):
+        moves = torch.stack([c.alpha * c.vector.float() for c in change.clamps if isinstance(c, DiffOfMeans)])
+        return EachSteered(x.float() + moves.to(x.device)[rows], none)
+    pairs = [_ids_and_values(one) for one in change.clamps]
+    ids = torch.tensor([ids for ids, _ in pairs], dtype=torch.long, device=x.device)[rows]
+    values = torch.tensor([values for _, values in pairs], device=x.device)[rows]
     if isinstance(first, PolyClamp):
-        return EachSteered(x.scatter(-1, ids, values.to(x.dtype)), torch.ones(len(x), 0, dtype=torch.bool))
+        return EachSteered(x.scatter(-1, ids, values.to(x.dtype)), none)
     if sae is None:
         raise SteeringError("A Clamp needs an SAE; give one, or use PolyClamp.")
     steered = clamp_tokens(sae, x, ids, values, first)
     return EachSteered(steered.x_hat, steered.survived)
 
 
-def _ids(clamp: AnyClamp) -> tuple[int, ...]:
-    return clamp.latents if isinstance(clamp, Clamp) else clamp.dims
+def _ids_and_values(clamp: AnyClamp) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    if isinstance(clamp, DiffOfMeans):
+        return (), ()
+    return (clamp.latents if isinstance(clamp, Clamp) else clamp.dims), clamp.values
+
+
+def _width(clamp: AnyClamp) -> int:
+    return len(_ids_and_values(clamp)[0])
 
 
 def _switches(clamp: AnyClamp) -> tuple[object, ...]:

@@ -2,7 +2,8 @@
 
 Paper: raters hear H, describe it, then rate the automatic name 0–5; reported are mean ± standard deviation and the
 CLAP cosine and BERTScore of name and description. Ours: agreement (Krippendorff's α, ordinal, with an interval), catch
-trials (a shuffled name) and repeated items; both are left out of the means.
+trials (a shuffled name) and repeated items; both are left out of the means. A rater who fails a catch trial may not
+have listened, so the means are given with and without these raters.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import pyarrow as pa
 from jaxtyping import Float
 
 from ard import tables
+from ard.steering_task import Interval, wilson
 
 CATCH_PASS = 2
 """Ours: a rater passes a catch trial who rates the shuffled name at most this."""
 BOOTSTRAP = 1000
 METHODS = ("ard", "poly")
 
+Row = dict[str, Any]
 Embed = Callable[[Sequence[str]], Float[np.ndarray, "texts d"]]
 Compare = Callable[[Sequence[str], Sequence[str]], Float[np.ndarray, " pairs"]]
 
@@ -85,6 +88,16 @@ def alpha_interval(ratings: Float[np.ndarray, "raters items"], seed: int = 0, re
     return Alpha(alpha, None if low is None else float(low), None if high is None else float(high))
 
 
+def failed_raters(rows: Sequence[Row]) -> set[str]:
+    """Raters who rated a shuffled name, of any method, higher than a name that does not fit may be."""
+    return {r["rater"] for r in rows if r["catch"] and r["rating"] is not None and r["rating"] > CATCH_PASS}
+
+
+def first_showings(rows: Sequence[Row]) -> list[Row]:
+    """The judgements that count in means: rated, the true name, shown for the first time."""
+    return [r for r in rows if r["rating"] is not None and not r["catch"] and not r["repeat"]]
+
+
 def summarise(ratings: pa.Table, embed: Embed, compare: Compare, seed: int = 0) -> pa.Table:
     """Table `human` from table `ratings` (whose column `name` is filled), one row a method that was rated.
 
@@ -98,28 +111,30 @@ def summarise(ratings: pa.Table, embed: Embed, compare: Compare, seed: int = 0) 
         seed: of the bootstrap.
     """
     rows = [r for r in ratings.to_pylist() if r["rating"] is not None]
-    out = [_summary(m, [r for r in rows if r["method"] == m], embed, compare, seed) for m in METHODS]
+    failed = failed_raters(rows)
+    out = [_summary(m, [r for r in rows if r["method"] == m], failed, embed, compare, seed) for m in METHODS]
     return tables.from_rows("human", [row for row in out if row is not None])
 
 
 def _summary(
-    method: str, rows: list[dict[str, Any]], embed: Embed, compare: Compare, seed: int
+    method: str, rows: list[Row], failed: set[str], embed: Embed, compare: Compare, seed: int
 ) -> dict[str, Any] | None:
     if not rows:
         return None
-    first = [r for r in rows if not r["catch"] and not r["repeat"]]
-    catches = [r["rating"] <= CATCH_PASS for r in rows if r["catch"]]
+    first = first_showings(rows)
+    passed = [r for r in first if r["rater"] not in failed]
     differences = _repeat_differences(rows)
-    ratings = np.array([r["rating"] for r in first], dtype=np.float64)
+    ratings, ratings_passed = (np.array([r["rating"] for r in some], dtype=np.float64) for some in (first, passed))
     names, descriptions = _worded(first)
     cosines, scores = np.zeros(0), np.zeros(0)
     if names:
         e_names, e_descriptions = (np.asarray(embed(texts), dtype=np.float64) for texts in (names, descriptions))
         cosines, scores = (e_names * e_descriptions).sum(1), compare(names, descriptions)
-    agreement = alpha_interval(rating_table(first), seed)
+    agreement, without = (alpha_interval(rating_table(some), seed) for some in (first, passed))
+    raters = {r["rater"] for r in rows}
     return {
         "method": method,
-        "raters": len({r["rater"] for r in rows}),
+        "raters": len(raters),
         "items": len({_item(r) for r in first}),
         "rating_mean": _mean(ratings),
         "rating_std": _std(ratings),
@@ -131,14 +146,55 @@ def _summary(
         "alpha_low": agreement.low,
         "alpha_high": agreement.high,
         "ratings": len(first),
-        "catches": len(catches),
-        "catch_pass_rate": _mean(np.array(catches, dtype=np.float64)),
+        **_catches([r["rating"] <= CATCH_PASS for r in rows if r["catch"]]),
         "repeats": len(differences),
         "repeat_difference": _mean(np.array(differences, dtype=np.float64)),
+        "raters_failed": len(raters & failed),
+        "ratings_passed": len(passed),
+        "rating_mean_passed": _mean(ratings_passed),
+        "rating_std_passed": _std(ratings_passed),
+        "alpha_passed": without.alpha,
+        "alpha_passed_low": without.low,
+        "alpha_passed_high": without.high,
     }
 
 
-def rating_table(rows: Sequence[dict[str, Any]]) -> Float[np.ndarray, "raters items"]:
+def _catches(passed: list[bool]) -> dict[str, Any]:
+    interval = wilson(sum(passed), len(passed))
+    rate = sum(passed) / len(passed) if passed else None
+    return {"catches": len(passed), "catch_pass_rate": rate, **_named("catch_pass", interval)}
+
+
+def _named(name: str, interval: Interval) -> dict[str, float | None]:
+    return {f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def catch_trials(ratings: pa.Table) -> pa.Table:
+    """Table `human_catches`: catch trials over all methods, of all raters together and of each one.
+
+    No rows while nobody has rated anything.
+    """
+    rows = [r for r in ratings.to_pylist() if r["rating"] is not None]
+    failed = failed_raters(rows)
+    out = []
+    for rater in (None, *sorted({r["rater"] for r in rows})) if rows else ():
+        mine = [r for r in rows if rater in (None, r["rater"])]
+        passed = [r["rating"] <= CATCH_PASS for r in mine if r["catch"]]
+        out.append(
+            {
+                "rater": rater,
+                "catches": len(passed),
+                "passed": sum(passed),
+                "pass_rate": sum(passed) / len(passed) if passed else None,
+                **_named("pass", wilson(sum(passed), len(passed))),
+                "ratings": len(first_showings(mine)),
+                "excluded": rater in failed,
+            }
+        )
+    return tables.from_rows("human_catches", out)
+
+
+def rating_table(rows: Sequence[Row]) -> Float[np.ndarray, "raters items"]:
     """Ratings by rater and item, NaN where there is none."""
     raters = {rater: i for i, rater in enumerate(dict.fromkeys(r["rater"] for r in rows))}
     items = {item: i for i, item in enumerate(dict.fromkeys(_item(r) for r in rows))}
@@ -148,7 +204,7 @@ def rating_table(rows: Sequence[dict[str, Any]]) -> Float[np.ndarray, "raters it
     return out
 
 
-def _repeat_differences(rows: list[dict[str, Any]]) -> list[int]:
+def _repeat_differences(rows: list[Row]) -> list[int]:
     """|first − second rating| of every item that a rater judged twice under its true name."""
     seen: dict[tuple[Any, ...], dict[bool, int]] = {}
     for r in rows:
@@ -157,14 +213,14 @@ def _repeat_differences(rows: list[dict[str, Any]]) -> list[int]:
     return [abs(both[True] - both[False]) for both in seen.values() if len(both) == 2]
 
 
-def _worded(rows: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
+def _worded(rows: list[Row]) -> tuple[list[str], list[str]]:
     """Shown names and the raters' descriptions, where there are both."""
     both = [(r["name"].strip(), r["description"].strip()) for r in rows if r["name"] and r["description"]]
     both = [pair for pair in both if all(pair)]
     return [name for name, _ in both], [description for _, description in both]
 
 
-def _item(row: dict[str, Any]) -> tuple[str, str]:
+def _item(row: Row) -> tuple[str, str]:
     return row["study_id"], row["item_id"]
 
 

@@ -6,65 +6,14 @@ answer came, the contrastive namer names the latent, and the name says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from ard.answer_cache import AnswerCache, answer_key
-from ard.models.llm import ChatModel, Reply
+from ard.answer_cache import AnswerCache
+from ard.exchanges import ANSWERED, Asker, Exchange, Totals
+from ard.models.llm import ChatModel
 from ard.naming import Asked, ContrastiveNamer, Name
-from ard.naming_answer import (
-    MALFORMED,
-    NAMED,
-    NO_COMMON,
-    PROMPT,
-    UNANSWERED,
-    ConceptAnswer,
-    MalformedAnswerError,
-    again,
-    question,
-    read_answer,
-)
-
-
-class NamingTotals(NamedTuple):
-    """What naming cost; exchanges that were kept from an earlier process count in neither requests nor tokens."""
-
-    questions: int
-    """Different sets of captions."""
-    replies: int
-    """Replies received now."""
-    kept: int
-    """Replies found in the cache."""
-    prompt_tokens: int
-    completion_tokens: int
-
-
-@dataclass
-class _Exchange:
-    """The conversation about one set of captions."""
-
-    messages: list[dict[str, str]]
-    replies: list[Reply] = field(default_factory=list)
-    answer: ConceptAnswer | None = None
-    reason: str | None = None
-    status: str = ""
-
-    def key(self, chat: ChatModel) -> str:
-        return answer_key(chat.name, chat.settings, self.messages)
-
-    def take(self, reply: Reply) -> None:
-        """Read a reply; an unusable one stays in the conversation with the reason behind it."""
-        self.replies.append(reply)
-        try:
-            self.answer = read_answer(reply.text, cut=reply.cut)
-        except MalformedAnswerError as error:
-            self.reason = str(error)
-            # An empty turn of the model's own is refused by some endpoints.
-            self.messages.append({"role": "assistant", "content": reply.text.strip() or "(nothing)"})
-            self.messages.append({"role": "user", "content": again(self.reason)})
-        else:
-            self.reason, self.status = None, NAMED if self.answer.shared else NO_COMMON
+from ard.naming_answer import NAMED, NO_COMMON, PROMPT, ConceptAnswer, question, read_answer
 
 
 class LLMNamer:
@@ -90,9 +39,15 @@ class LLMNamer:
             attempts: how often a set of captions is asked about in all while the answers cannot be used.
             done: called with the number of replies that came, from any thread, for a progress bar.
         """
-        self.chat, self.fallback, self.cache = chat, fallback, cache
-        self.prompt, self.attempts, self._done = prompt, attempts, done
-        self.totals = NamingTotals(0, 0, 0, 0, 0)
+        self.chat, self.fallback, self.prompt = chat, fallback, prompt
+        self._asker: Asker[ConceptAnswer] = Asker(
+            chat, cache, lambda reply: read_answer(reply.text, cut=reply.cut), attempts=attempts, done=done
+        )
+
+    @property
+    def totals(self) -> Totals:
+        """What the asking cost so far; its questions are different sets of captions."""
+        return self._asker.totals
 
     def name_many(self, sets: Sequence[Sequence[int]]) -> list[Name]:
         """Name of each set of captions (indices, in rank order); equal sets of captions are asked about once.
@@ -104,49 +59,13 @@ class LLMNamer:
         """
         plain = self.fallback.name_many(sets)
         wanted = dict.fromkeys(name.captions for name in plain if len(name.captions) > 1)
-        exchanges = {
-            captions: _Exchange([{"role": "user", "content": question(captions, self.prompt)}]) for captions in wanted
+        exchanges: dict[tuple[str, ...], Exchange[ConceptAnswer]] = {
+            captions: Exchange.about(question(captions, self.prompt)) for captions in wanted
         }
-        for _ in range(self.attempts):
-            self._ask([e for e in exchanges.values() if not e.status])
-        for exchange in exchanges.values():
-            exchange.status = exchange.status or MALFORMED
-        self.totals = self.totals._replace(questions=self.totals.questions + len(exchanges))
+        self._asker.settle(list(exchanges.values()))
         return [self._named(name, exchanges.get(name.captions)) for name in plain]
 
-    def _ask(self, open_: list[_Exchange]) -> None:
-        """One more reply for each exchange, from the cache where it is there."""
-        keys = [exchange.key(self.chat) for exchange in open_]
-        missing = [i for i, key in enumerate(keys) if key not in self.cache]
-        known = set(keys) - {keys[i] for i in missing}
-
-        def keep(replies: Mapping[int, Reply]) -> None:
-            self.cache.keep({keys[missing[i]]: reply._asdict() for i, reply in replies.items()})
-            self._done(len(replies))
-
-        failed = self.chat.ask([open_[i].messages for i in missing], keep) if missing else {}
-        for i, reason in failed.items():
-            exchange = open_[missing[i]]
-            exchange.status, exchange.reason = UNANSWERED, reason
-        for exchange, key in zip(open_, keys, strict=True):
-            if exchange.status:
-                continue
-            reply = Reply(**self.cache[key])
-            exchange.take(reply)
-            self._count(reply, kept=key in known)
-
-    def _count(self, reply: Reply, *, kept: bool) -> None:
-        total = self.totals
-        if kept:
-            self.totals = total._replace(kept=total.kept + 1)
-            return
-        self.totals = total._replace(
-            replies=total.replies + 1,
-            prompt_tokens=total.prompt_tokens + (reply.prompt_tokens or 0),
-            completion_tokens=total.completion_tokens + (reply.completion_tokens or 0),
-        )
-
-    def _named(self, plain: Name, exchange: _Exchange | None) -> Name:
+    def _named(self, plain: Name, exchange: Exchange[ConceptAnswer] | None) -> Name:
         if exchange is None:
             return plain
         asked = _asked(self.chat, exchange)
@@ -159,21 +78,19 @@ class LLMNamer:
         return Name(answer.name, answer.description, plain.captions, None, who, asked)
 
 
-def _asked(chat: ChatModel, exchange: _Exchange) -> Asked:
-    replies = exchange.replies
-    last = replies[-1] if replies else None
+def _asked(chat: ChatModel, exchange: Exchange[ConceptAnswer]) -> Asked:
+    model, revision = exchange.who(chat)
+    prompt_tokens, completion_tokens = exchange.tokens
+    status = exchange.status
+    if status == ANSWERED and exchange.answer is not None:
+        status = NAMED if exchange.answer.shared else NO_COMMON
     return Asked(
-        model=last.model if last else chat.name,
-        revision=last.revision if last else "",
+        model=model,
+        revision=revision,
         prompt=exchange.messages[0]["content"],
-        answers=tuple(reply.text for reply in replies),
-        status=exchange.status,
+        answers=tuple(reply.text for reply in exchange.replies),
+        status=status,
         reason=exchange.reason,
-        prompt_tokens=_sum([reply.prompt_tokens for reply in replies]),
-        completion_tokens=_sum([reply.completion_tokens for reply in replies]),
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
     )
-
-
-def _sum(counts: list[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None

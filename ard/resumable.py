@@ -73,10 +73,19 @@ class ResumableStaging(Staging):
             path.mkdir(parents=True, exist_ok=True)
         if relative not in self._made:
             self._made.append(relative)
-            state = {"fingerprint": self._fingerprint, "folders": self._made}
-            write_atomic(self._state_file, json.dumps(state).encode())
+            self._keep_state()
         self._others.append(Path(relative))
         return path
+
+    def scratch(self, name: str) -> Path:
+        """A folder for what the stage needs while it runs, with what an earlier process left in it."""
+        self._keep_state()
+        return super().scratch(name)
+
+    def _keep_state(self) -> None:
+        """Say what the folder is bound to; without it the next process begins anew."""
+        state = {"fingerprint": self._fingerprint, "folders": self._made}
+        write_atomic(self._state_file, json.dumps(state).encode())
 
 
 def part_path(folder: Path, part: int) -> Path:

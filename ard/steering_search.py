@@ -7,6 +7,7 @@ from both sides: how well they find the target, and the slope of the target's an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,11 +18,13 @@ from torch.nn import functional as F
 
 from ard.clamp_rows import AnyClamp, EachRow
 from ard.clamps import Clamp, Positions
+from ard.degenerate import fault
 from ard.embedded import embedded, joined, rows_of
 from ard.hooks import replace as replace_hook
 from ard.models.audio_lm import AudioLM
 from ard.models.inputs import Inputs
 from ard.sae import TopKSAE
+from ard.shared_prefill import prefilled, prefix
 from ard.steering import Steering
 from ard.steering_task import Outcome, Verdict, outcome
 
@@ -37,6 +40,16 @@ class Asked(NamedTuple):
     def samples(self) -> list[int]:
         """Clips whose untouched answer is the source."""
         return [i for i, verdict in enumerate(self.before) if verdict == "source"]
+
+
+class Tried(NamedTuple):
+    """What one clamp did to some clips."""
+
+    outcome: Outcome
+    clips: list[int]
+    """Rows of `Asked`."""
+    answers: list[str]
+    """The steered answer of each of them."""
 
 
 class Bench:
@@ -76,15 +89,28 @@ class Bench:
         Raises:
             SteeringError: a clamp that fits neither the SAE nor the model, or clamps of different kinds.
         """
-        texts: list[str] = []
-        for i in range(0, len(jobs), self._batch):
-            part = jobs[i : i + self._batch]
-            some = rows_of(asked.inputs, [clip for clip, _ in part])
-            change = EachRow(tuple(clamp for _, clamp in part))
-            sae = self.sae if isinstance(part[0][1], Clamp) else None
-            with Steering(self.lm, sae, change, some, hookpoint=self.hookpoint):
-                texts += self.lm.generate(some, self._tokens)
-            self._progress(some.batch)
+        order = sorted(range(len(jobs)), key=lambda i: jobs[i][0])  # rows about one clip share a part of their prefill
+        texts = [""] * len(jobs)
+        for i in range(0, len(order), self._batch):
+            places = order[i : i + self._batch]
+            for place, text in zip(places, self._batch_answers(asked, [jobs[j] for j in places]), strict=True):
+                texts[place] = text
+        return texts
+
+    def _batch_answers(self, asked: Asked, jobs: Sequence[tuple[int, AnyClamp]]) -> list[str]:
+        """One batch; each clip's layers up to the hookpoint are computed once."""
+        clips = [clip for clip, _ in jobs]
+        some, once = rows_of(asked.inputs, clips), list(dict.fromkeys(clips))
+        change = EachRow(tuple(clamp for _, clamp in jobs))
+        sae = self.sae if isinstance(jobs[0][1], Clamp) else None
+        with ExitStack() as stack:
+            if len(once) < len(clips):
+                layer = self.lm.layer_of(self.hookpoint)
+                known = prefix(self.lm, layer, rows_of(asked.inputs, once))
+                stack.enter_context(prefilled(self.lm, layer, known, [once.index(clip) for clip in clips]))
+            stack.enter_context(Steering(self.lm, sae, change, some, hookpoint=self.hookpoint))
+            texts = self.lm.generate(some, self._tokens)
+        self._progress(some.batch)
         return texts
 
     def outcomes(
@@ -94,12 +120,27 @@ class Bench:
         judge: Callable[[str], Verdict],
         clips: Sequence[int] | None = None,
     ) -> list[Outcome]:
-        """What each clamp does to these clips (all of them by default)."""
+        """The counts of `tried`."""
+        return [one.outcome for one in self.tried(asked, clamps, judge, clips)]
+
+    def tried(
+        self,
+        asked: Asked,
+        clamps: Sequence[AnyClamp],
+        judge: Callable[[str], Verdict],
+        clips: Sequence[int] | None = None,
+    ) -> list[Tried]:
+        """What each clamp does to these clips (all of them by default), with every answer."""
         rows = list(range(asked.inputs.batch) if clips is None else clips)
         texts = self.answers(asked, [(row, clamp) for clamp in clamps for row in rows])
         before = [asked.before[row] for row in rows]
-        split = [texts[i * len(rows) : (i + 1) * len(rows)] for i in range(len(clamps))]
-        return [outcome(before, [judge(text) for text in part]) for part in split]
+        found = []
+        for i in range(len(clamps)):
+            mine = texts[i * len(rows) : (i + 1) * len(rows)]
+            after = [judge(text) for text in mine]
+            faults = [fault(text, verdict) for text, verdict in zip(mine, after, strict=True)]
+            found.append(Tried(outcome(before, after, faults), rows, mine))
+        return found
 
     def answer_slope(
         self, asked: Asked, source_answer: str, target_answer: str, positions: Positions, clips: Sequence[int]

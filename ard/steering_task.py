@@ -98,6 +98,10 @@ class Outcome(NamedTuple):
     """Clips whose steered answer is the target, whatever they answered before."""
     degenerate_all: int
     """Clips whose steered answer is no answer."""
+    empty_all: int = 0
+    """Of these, answers without a word."""
+    repeated_all: int = 0
+    """Of these, answers that say the same again and again (`ard.degenerate`)."""
 
     @property
     def sensitivity(self) -> float | None:
@@ -107,25 +111,39 @@ class Outcome(NamedTuple):
     @property
     def sensitivity_all(self) -> float | None:
         """The same over all clips labelled with the source."""
-        return self.turned_all / self.clips if self.clips else None
+        return self.share_all(self.turned_all)
 
     @property
     def degenerate(self) -> float | None:
         """Share of all steered answers that are no answer."""
-        return self.degenerate_all / self.clips if self.clips else None
+        return self.share_all(self.degenerate_all)
+
+    @property
+    def off_set_all(self) -> int:
+        """Clips whose steered answer has words but names nothing of the answer set, or more than one of it."""
+        return self.degenerate_all - self.empty_all - self.repeated_all
 
     def share(self, count: int) -> float | None:
         """A count as a share of the samples; None where there is none."""
         return count / self.samples if self.samples else None
 
+    def share_all(self, count: int) -> float | None:
+        """A count as a share of all clips; None where there is none."""
+        return count / self.clips if self.clips else None
 
-def outcome(before: Sequence[Verdict], after: Sequence[Verdict]) -> Outcome:
+
+def outcome(before: Sequence[Verdict], after: Sequence[Verdict], faults: Sequence[str | None] = ()) -> Outcome:
     """Count what steering did to each clip.
 
+    Args:
+        before: verdicts on the untouched answers.
+        after: verdicts on the steered ones.
+        faults: for each steered answer why it is degenerate (`ard.degenerate.fault`); without them no reason is told.
+
     Raises:
-        TaskError: another number of answers after than before.
+        TaskError: another number of answers after than before, or of faults.
     """
-    if len(before) != len(after):
+    if len(before) != len(after) or (faults and len(faults) != len(after)):
         raise TaskError(f"{len(before)} answers before and {len(after)} after; give one of each for every clip.")
     moved = [b for a, b in zip(before, after, strict=True) if a == "source"]
     return Outcome(
@@ -136,6 +154,8 @@ def outcome(before: Sequence[Verdict], after: Sequence[Verdict]) -> Outcome:
         off_target=moved.count("other"),
         turned_all=list(after).count("target"),
         degenerate_all=list(after).count("degenerate"),
+        empty_all=list(faults).count("empty"),
+        repeated_all=list(faults).count("repeated"),
     )
 
 

@@ -23,7 +23,7 @@ from precompute.config_evaluation import (
     NotNegative,
     SteeringConfig,
 )
-from precompute.config_names import wrong_namer
+from precompute.config_names import wrong_chat
 from precompute.config_sections import (
     ActivationsConfig,
     DataConfig,
@@ -73,11 +73,12 @@ class Config:
         return tuple(sorted({*self.activations.layers, *(s.layer for s in self.sae), *self.ablation.layers}))
 
     def model_of(self, role: str) -> str:
-        """Folder or hub id of `audio_lm`, `clap`, `captioner` or `namer`; empty where no model has that role."""
+        """Folder or hub id of `audio_lm`, `clap`, `captioner`, `namer` or `judge`; empty where none has that role."""
         if role == "captioner":
             return self.names.captioner or self.model.audio_lm
-        if role == "namer":
-            return self.names.namer.model if self.names.namer.kind == "local" else ""
+        if role in ("namer", "judge"):
+            chat = self.names.namer if role == "namer" else self.steering.judge
+            return chat.model if chat.kind == "local" else ""
         return getattr(self.model, role)
 
 
@@ -99,8 +100,9 @@ def build(tree: dict[str, Any]) -> Config:
             raise ConfigError(
                 f"sae.{i} repeats sae.{config.sae.index(entry)}; change its layer, expansion, k or recipe."
             )
-    if wrong := wrong_namer(config.names.namer):
-        raise ConfigError(wrong)
+    for chat, section in ((config.names.namer, "names.namer"), (config.steering.judge, "steering.judge")):
+        if wrong := wrong_chat(chat, section):
+            raise ConfigError(wrong)
     return config
 
 

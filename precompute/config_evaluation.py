@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-FORBID = ConfigDict(extra="forbid", allow_inf_nan=False)
-Positive = Annotated[int, Field(ge=1)]
-NotNegative = Annotated[int, Field(ge=0)]
+from precompute.config_names import FORBID, JudgeConfig, NotNegative, Positive
+
+__all__ = ["FORBID", "NotNegative", "Positive"]
+
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -100,6 +101,8 @@ class SteeringConfig:
     """Samples on which each random latent is measured; 0: all of them."""
     poly: bool = True
     """Method `poly`: clamp raw dimensions of x, no SAE."""
+    direction: tuple[Annotated[float, Field(gt=0)], ...] = (1, 2, 4, 8)
+    """Difference of means, the comparator that needs no SAE: the factors α that are tried; none: left out."""
     examples: NotNegative = 3
     """Clips of the run itself, a task, on which the chosen latent turns the answer: for table `steering_examples`."""
     tasks: NotNegative = 0
@@ -120,6 +123,8 @@ class SteeringConfig:
     """Add x − x̂ back (paper: no)."""
     max_new_tokens: Positive = 24
     """Longest answer."""
+    judge: JudgeConfig = JudgeConfig()
+    """Who reads the answers about the test clips beside the rules of the task."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +139,8 @@ class AblationConfig:
     """d_sae / d_in."""
     k: Positive = 8
     """Latents kept per token."""
+    ks: tuple[Positive, ...] = ()
+    """Several of them, each with every layer and expansion; empty: `k` alone."""
     recipe: Literal["paper", "recommended", "batchtopk", "matryoshka"] = "recommended"
     """As in `sae`."""
     steps: NotNegative = 500

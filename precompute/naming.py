@@ -1,17 +1,17 @@
-"""The namer that a run's configuration asks for, over the run's captions."""
+"""The chat models that a run's configuration asks for, and the namer over the run's captions."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from ard.files import HIDDEN
 from ard.naming import ContrastiveNamer
-from ard.naming_answer import MALFORMED, UNANSWERED, answer_schema
+from ard.naming_answer import MALFORMED, UNANSWERED
 from ard.store import Run
-from precompute.config_names import NamerConfig
+from precompute.config_names import JudgeConfig, NamerConfig
 from precompute.environment import model_source
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def cache_path(run: Run, name: str) -> Path:
     return run.path / CACHE / f"{name}.jsonl"
 
 
-def chat_model(namer: NamerConfig, device: str) -> ChatModel:
-    """The chat model that is configured.
+def chat_model(namer: NamerConfig | JudgeConfig, device: str, section: str, schema: dict[str, Any]) -> ChatModel:
+    """The chat model that a section of the configuration names; `schema` is that of its answers.
 
     Raises:
         ChatError: the openai package is not there. ModelError: the local model cannot be used.
@@ -55,8 +55,9 @@ def chat_model(namer: NamerConfig, device: str) -> ChatModel:
         temperature=None if namer.temperature == "unset" else namer.temperature,
         max_tokens=namer.max_tokens,
         limit_name=namer.limit_name,
+        section=section,
     )
-    return EndpointChat(endpoint, answer_schema())
+    return EndpointChat(endpoint, schema)
 
 
 def llm_namer(ctx: Context, fallback: ContrastiveNamer, bar: tqdm) -> LLMNamer:

@@ -122,7 +122,9 @@ class Runner:
     def _roles(self) -> list[str]:
         """The roles that have a model of their own."""
         config = self.config
-        more = [role for role in ("captioner", "namer") if config.model_of(role) not in ("", config.model.audio_lm)]
+        more = [
+            role for role in ("captioner", "namer", "judge") if config.model_of(role) not in ("", config.model.audio_lm)
+        ]
         return ["audio_lm", "clap", *more]
 
     def _damage(self, record: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ard.degenerate import strict
 from ard.steering_task import SteeringTask, TaskError, word_judge
 from precompute.config import ConfigError
 from precompute.config_evaluation import SteeringTaskEntry
@@ -26,6 +27,10 @@ from precompute.stages.base import TRAIN, Context
 
 CHOOSING, TESTING = "selection", "evaluation"
 """The demo world's splits from which further clips are rendered."""
+
+
+Clip = tuple[str, np.ndarray]
+"""Id and samples."""
 
 
 class RunTask(NamedTuple):
@@ -47,9 +52,9 @@ class TaskClips(NamedTuple):
 
     selection: list[np.ndarray]
     """They choose latent and value."""
-    test: list[np.ndarray]
-    """They are only measured."""
-    own: list[tuple[str, np.ndarray]]
+    test: list[Clip]
+    """They are only measured; with their ids."""
+    own: list[Clip]
     """Clips of the run itself with their ids, held-out ones first."""
 
 
@@ -76,7 +81,7 @@ def _of_world(task: Task) -> SteeringTask:
         source=task.source,
         target=task.target,
         prompt=task.prompt,
-        judge=partial(judge, task),
+        judge=strict(partial(judge, task)),
         source_label=label + task.source,
         target_label=label + task.target,
         source_answer=answer(task.source),
@@ -94,7 +99,7 @@ def _configured(number: int, entry: SteeringTaskEntry) -> SteeringTask:
         source=entry.source,
         target=entry.target,
         prompt=entry.prompt,
-        judge=decide,
+        judge=strict(decide),
         source_label=entry.source_label or entry.source,
         target_label=entry.target_label or entry.target,
         source_answer=entry.source,
@@ -120,9 +125,9 @@ def clips_of(ctx: Context, tasks: Sequence[RunTask]) -> list[TaskClips]:
     more = {split: _rendered(ctx, tasks, split, counts) for split, counts in lacking.items()}
     return [
         TaskClips(
-            _load(ctx, chosen) + more[CHOOSING][i],
+            [audio for _, audio in _load(ctx, chosen) + more[CHOOSING][i]],
             _load(ctx, tested) + more[TESTING][i],
-            list(zip([c["clip_id"] for c in own], _load(ctx, own), strict=True)),
+            _load(ctx, own),
         )
         for i, (chosen, tested, own) in enumerate(found)
     ]
@@ -149,25 +154,25 @@ def _ordered(seed: int, clips: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(first.values())
 
 
-def _load(ctx: Context, clips: list[dict[str, Any]]) -> list[np.ndarray]:
-    return ctx.load_audio(clip["audio"] for clip in clips)
+def _load(ctx: Context, clips: list[dict[str, Any]]) -> list[Clip]:
+    return [(c["clip_id"], audio) for c, audio in zip(clips, ctx.load_audio(c["audio"] for c in clips), strict=True)]
 
 
-def _rendered(ctx: Context, tasks: Sequence[RunTask], split: str, counts: Sequence[int]) -> list[list[np.ndarray]]:
+def _rendered(ctx: Context, tasks: Sequence[RunTask], split: str, counts: Sequence[int]) -> list[list[Clip]]:
     """Further clips of the demo world for each task, all rendered together; none for other tasks."""
     lm, wanted = ctx.models.audio_lm, []
     for position, (one, count) in enumerate(zip(tasks, counts, strict=True)):
         if one.world is not None and lm.window_s >= CLIP_SECONDS:
             start = OFFSET[split] + 10_000 * [*SPEAKER_TASKS, *EVENT_TASKS].index(one.world)
             wanted += [(position, start + i, plan_of(one.world, i)) for i in range(max(0, count))]
-    out: list[list[np.ndarray]] = [[] for _ in tasks]
+    out: list[list[Clip]] = [[] for _ in tasks]
     if not wanted:
         return out
     ctx.say(f"rendering {len(wanted)} further clips of split {split}")
     indices, plans = [index for _, index, _ in wanted], [plan for _, _, plan in wanted]
     made = render_many(split, indices, ctx.config.seed, ctx.config.data.workers, plans)
-    for (position, _, _), (audio, _) in zip(wanted, ctx.progress(made, len(wanted)), strict=True):
-        out[position].append(audio)
+    for (position, _, _), (audio, truth) in zip(wanted, ctx.progress(made, len(wanted)), strict=True):
+        out[position].append((truth.clip_id, audio))
     return out
 
 

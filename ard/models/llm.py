@@ -87,6 +87,8 @@ class Endpoint:
     """None: not sent, for models that refuse it."""
     max_tokens: int = 512
     limit_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    section: str = "names.namer"
+    """Where its settings stand in the configuration, for messages."""
 
 
 class EndpointChat:
@@ -227,11 +229,12 @@ class EndpointChat:
                 f"{self.endpoint.key_env}."
             )
         if status == 404:
-            return ChatError(f"{where} answers 404; check names.namer.base_url (it ends in /v1) and names.namer.model.")
+            section = self.endpoint.section
+            return ChatError(f"{where} answers 404; check {section}.base_url (it ends in /v1) and {section}.model.")
         limit = 2 * self.endpoint.concurrency
         if self._in_a_row < limit:
             return None
-        hint = " (or set names.namer.structured to json_object or none)" if status in (400, 422) else ""
+        hint = f" (or set {self.endpoint.section}.structured to json_object or none)" if status in (400, 422) else ""
         return ChatError(
             f"{where} failed {self._in_a_row} times in a row, last with {reason}; mend the endpoint{hint} and run the "
             "same command again: every answer so far is kept."

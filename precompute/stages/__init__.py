@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from precompute.config import Config
-from precompute.config_names import changes_names
+from precompute.config_names import changes_names, changes_verdicts
 from precompute.stages.base import Context, Stage
 
 
@@ -79,7 +79,8 @@ def _names(config: Config) -> dict[str, Any]:
 def _steering(config: Config) -> Any:
     steering, evaluate = config.steering, config.evaluate
     splits = [steering.choose_on or evaluate.choose_on, steering.test_on or evaluate.test_on]
-    return {"steering": _without(steering, "batch", "choose_on", "test_on"), "splits": splits, "seed": config.seed}
+    part = _without(steering, "batch", "choose_on", "test_on", "judge")
+    return {"steering": part, "splits": splits, "seed": config.seed}
 
 
 def _ablation(config: Config) -> Any:
@@ -185,11 +186,20 @@ _DECLARED = (
     ),
     _stage(
         "steering",
-        version=1,
+        version=2,
         needs=("clips", "activations", "sae", "latents", "names"),
         uses=_steering,
         models=("audio_lm",),
-        tables=("steering", "steering_examples"),
+        tables=("steering", "steering_examples", "steering_comparators", "steering_answers"),
+        resumable=True,
+    ),
+    _stage(
+        "judge",
+        version=1,
+        needs=("steering",),
+        uses=lambda config: {"judge": changes_verdicts(config.steering.judge)},
+        models=("judge",),
+        tables=("judgements", "judge_agreement", "steering_judged"),
     ),
     _stage(
         "ablation",
@@ -201,18 +211,19 @@ _DECLARED = (
     ),
     _stage(
         "human",
-        version=2,
+        version=3,
         needs=("names",),
+        reads_if_there=("evaluate",),
         published=("ratings",),
         uses=lambda config: {"human": asdict(config.human), "seed": config.seed},
         models=("clap",),
-        tables=("human",),
+        tables=("human", "human_catches", "human_correlation"),
     ),
     _stage(
         "report",
         version=1,
         needs=("clips", "sae", "monosemanticity", "names"),
-        reads_if_there=("evaluate", "steering", "human", "ablation"),
+        reads_if_there=("evaluate", "steering", "judge", "human", "ablation"),
         files=("report.html", "report.md"),
     ),
 )

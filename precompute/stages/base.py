@@ -15,6 +15,7 @@ from tqdm import tqdm
 from ard.staging import Staging
 from ard.store import Run
 from precompute.config import Config
+from precompute.config_names import JudgeConfig, NamerConfig
 from precompute.environment import model_source
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Stage:
     uses: Callable[[Config], Any] = lambda _: None
     """The part of the configuration it depends on."""
     models: tuple[str, ...] = ()
-    """Models it runs: `audio_lm`, `clap`, `captioner`, `namer`."""
+    """Models it runs: `audio_lm`, `clap`, `captioner`, `namer`, `judge`."""
     tables: tuple[str, ...] = ()
     """Tables it writes."""
     folders: tuple[str, ...] = ()
@@ -112,13 +113,27 @@ class Models:
     @property
     def namer(self) -> ChatModel:
         """The chat model that names; asked for only where one is configured."""
-        if "namer" not in self._loaded:
+        from ard.naming_answer import answer_schema
+
+        return self._chat("namer", self.config.names.namer, "names.namer", answer_schema)
+
+    @property
+    def judge(self) -> ChatModel:
+        """The chat model that reads steered answers; asked for only where one is configured."""
+        from ard.steering_judge import verdict_schema
+
+        return self._chat("judge", self.config.steering.judge, "steering.judge", verdict_schema)
+
+    def _chat(
+        self, role: str, chat: NamerConfig | JudgeConfig, section: str, schema: Callable[[], dict[str, Any]]
+    ) -> ChatModel:
+        if role not in self._loaded:
             from precompute.naming import chat_model
 
-            if self.config.model_of("namer"):
-                self.release("audio_lm", "captioner")
-            self._loaded["namer"] = chat_model(self.config.names.namer, self.device)
-        return self._loaded["namer"]
+            if self.config.model_of(role):
+                self.release("audio_lm", "captioner", "namer", "judge")
+            self._loaded[role] = chat_model(chat, self.device, section, schema())
+        return self._loaded[role]
 
     def release(self, *names: str) -> None:
         """Let go of models that are not needed for now; they are loaded again when asked for."""

@@ -11,18 +11,37 @@ import pyarrow as pa
 
 from ard import human, tables
 from ard.bertscore import BertScore
+from ard.human_correlation import Concept, correlate
 from precompute.stages.base import Context
 
 
 def run(ctx: Context) -> None:
-    """Write table `human`; it has no rows while nobody has rated anything."""
+    """Write `human`, `human_catches` and `human_correlation`; without rows while nobody has rated anything."""
     ratings = ctx.run.read("ratings") if ctx.run.has("ratings") else tables.empty("ratings")
     summary = human.summarise(_named(ctx, ratings), lambda texts: _embed(ctx, texts), _Compare(ctx), ctx.config.seed)
     ctx.out.write("human", summary)
+    ctx.out.write("human_catches", human.catch_trials(ratings))
+    ctx.out.write("human_correlation", correlate(ratings, _figures(ctx, ratings), ctx.config.seed))
     if not summary.num_rows:
         ctx.say("nobody has rated anything yet; open the app and send people its page /rate")
     for row in summary.to_pylist():
         ctx.say(f"{row['method']}: {row['ratings']} ratings by {row['raters']} people, {_figure(row)}")
+
+
+def _figures(ctx: Context, ratings: pa.Table) -> dict[str, dict[Concept, float]]:
+    """The automatic figures of the rated concepts, as far as the run has them."""
+    if not ratings.num_rows:
+        return {}
+    columns = ("sae_id", "method", "latent_id")
+    rated = ratings.select(list(columns)).group_by(list(columns)).aggregate([])
+    found: dict[str, dict[Concept, float]] = {}
+    for table, figures in (("concepts", ("monosemanticity",)), ("detection", ("auroc", "auroc_clap"))):
+        if ctx.run.has(table):
+            mine = ctx.run.read(table, [*columns, *figures]).join(rated, list(columns), join_type="inner").to_pylist()
+            for figure in figures:
+                values = {(r["sae_id"], r["method"], r["latent_id"]): r[figure] for r in mine}
+                found[figure] = {concept: value for concept, value in values.items() if value is not None}
+    return found
 
 
 def _embed(ctx: Context, texts: Sequence[str]) -> np.ndarray:

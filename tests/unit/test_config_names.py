@@ -7,17 +7,21 @@ import inspect
 
 import pytest
 
+from ard.naming_answer import answer_schema
 from precompute import config
 from precompute.config import ConfigError
-from precompute.config_names import NamerConfig
+from precompute.config_names import ChatConfig, JudgeConfig, NamerConfig
 from precompute.naming import chat_model
 from precompute.stages import STAGES
 
 ENDPOINT = ["names.namer.kind=endpoint", "names.namer.model=m"]
 
 
-def test_every_setting_is_explained() -> None:
-    assert inspect.getsource(NamerConfig).count('"""') == 2 * (len(dataclasses.fields(NamerConfig)) + 1)
+@pytest.mark.parametrize("section", [ChatConfig, NamerConfig, JudgeConfig])
+def test_every_setting_is_explained(section: type) -> None:
+    own = section.__annotations__
+    assert inspect.getsource(section).count('"""') == 2 * (len(own) + 1)
+    assert {f.name for f in dataclasses.fields(section)} >= set(own)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +75,7 @@ def test_roles_have_the_models_that_are_configured() -> None:
 def test_settings_reach_the_client() -> None:
     sets = ["temperature=unset", "limit_name=max_completion_tokens", "max_tokens=7", "retries=2", "concurrency=3"]
     loaded = config.load("demo", sets=[*ENDPOINT, *(f"names.namer.{item}" for item in sets)])
-    chat = chat_model(loaded.names.namer, "cpu")
+    chat = chat_model(loaded.names.namer, "cpu", "names.namer", answer_schema())
     assert chat.settings["max_completion_tokens"] == 7
     assert "temperature" not in chat.settings
     schema = chat.settings["response_format"]["json_schema"]["schema"]
