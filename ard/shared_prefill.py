@@ -2,7 +2,7 @@
 
 A clamp at layer l leaves layers 0 to l as they are: many clamps tried on one clip differ only behind it. Their keys,
 values and the output x of layer l are computed once a clip and handed to every row of the batch. At layer 26 of 32
-that is five sixths of the prefill.
+that is five sixths of the prefill. And of the last layer only the last position is ever read: its MLP runs there alone.
 """
 
 from __future__ import annotations
@@ -77,3 +77,27 @@ def prefilled(lm: AudioLM, layer: int, known: Prefix, rows: Sequence[int]) -> It
     finally:
         for module in layers:
             vars(module).pop("forward", None)
+
+
+@contextmanager
+def last_mlp_once(lm: AudioLM) -> Iterator[None]:
+    """While the block runs, the last layer's MLP acts on the last position of a call alone; elsewhere it adds nothing.
+
+    The answers of `generate` are the same: what the last layer makes of earlier positions is never read. Hooks on the
+    last layer would see the difference, so use it for hookpoints below.
+    """
+    module = lm.layer(lm.n_layers - 1).get_submodule("mlp")
+    compute = module.forward
+
+    def forward(x: Tensor) -> Tensor:
+        if x.shape[1] == 1:
+            return compute(x)
+        out = torch.zeros_like(x)
+        out[:, -1:] = compute(x[:, -1:])
+        return out
+
+    try:
+        module.forward = forward
+        yield
+    finally:
+        vars(module).pop("forward", None)

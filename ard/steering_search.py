@@ -24,7 +24,7 @@ from ard.hooks import replace as replace_hook
 from ard.models.audio_lm import AudioLM
 from ard.models.inputs import Inputs
 from ard.sae import TopKSAE
-from ard.shared_prefill import prefilled, prefix
+from ard.shared_prefill import last_mlp_once, prefilled, prefix
 from ard.steering import Steering
 from ard.steering_task import Outcome, Verdict, outcome
 
@@ -103,9 +103,11 @@ class Bench:
         some, once = rows_of(asked.inputs, clips), list(dict.fromkeys(clips))
         change = EachRow(tuple(clamp for _, clamp in jobs))
         sae = self.sae if isinstance(jobs[0][1], Clamp) else None
+        layer = self.lm.layer_of(self.hookpoint)
         with ExitStack() as stack:
+            if layer < self.lm.n_layers - 1:
+                stack.enter_context(last_mlp_once(self.lm))
             if len(once) < len(clips):
-                layer = self.lm.layer_of(self.hookpoint)
                 known = prefix(self.lm, layer, rows_of(asked.inputs, once))
                 stack.enter_context(prefilled(self.lm, layer, known, [once.index(clip) for clip in clips]))
             stack.enter_context(Steering(self.lm, sae, change, some, hookpoint=self.hookpoint))

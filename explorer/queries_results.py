@@ -9,11 +9,17 @@ from explorer.queries_base import Tables
 _ORDERED = {
     "interpretability": "reading DESC, control <> 'none', method, sae_id, n NULLS FIRST, seed, control",
     "human": "method",
+    "human_catches": "rater NULLS FIRST",
+    "human_correlation": "raters, method <> 'all', method, figure",
     "steering": "task, source, target, NOT chosen, method, control, sae_id, latent_id, value",
-    "ablation": "hookpoint, method, expansion NULLS FIRST",
+    "steering_comparators": "task, source, target, comparator, value",
+    "steering_judged": "task, source, target, method NULLS LAST, control, latent_id, value",
+    "judge_agreement": "task <> 'all', task, source, target, judge",
+    "ablation": "hookpoint, method, k NULLS FIRST, expansion NULLS FIRST",
     "saes": "sae_id",
 }
 RESULTS = tuple(_ORDERED)
+_STEERING_ORDER = ("task", "source", "target", "chosen DESC", "method", "control", "sae_id", "latent_id", "value")
 
 
 class Example(NamedTuple):
@@ -58,6 +64,17 @@ class ResultQueries(Tables):
             FROM interpretability GROUP BY reading, method, sae_id, control, n
             ORDER BY reading DESC, n NULLS FIRST, sae_id LIKE '%/raw', sae_id,
                      method <> 'ard', method, control <> 'none', control"""  # noqa: S608 (constant words)
+        return self._rows(sql, [])
+
+    def steering(self) -> list[dict[str, Any]]:
+        """Steering with the chat model's figure of the same answers (`judged`), empty where none judged."""
+        sql = f"""
+            SELECT s.*, j.sensitivity AS judged, j.sensitivity_low AS judged_low, j.sensitivity_high AS judged_high
+            FROM (SELECT * FROM steering) s LEFT JOIN (SELECT * FROM steering_judged) j
+              ON s.task = j.task AND s.source = j.source AND s.target = j.target AND s.method = j.method
+                 AND s.sae_id = j.sae_id AND s.control = j.control
+                 AND s.latent_id IS NOT DISTINCT FROM j.latent_id AND s.value IS NOT DISTINCT FROM j.value
+            ORDER BY {", ".join(f"s.{word}" for word in _STEERING_ORDER)}"""  # noqa: S608 (constant words)
         return self._rows(sql, [])
 
     def detection_summary(self) -> list[dict[str, Any]]:

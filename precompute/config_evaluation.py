@@ -123,6 +123,8 @@ class SteeringConfig:
     """Add x − x̂ back (paper: no)."""
     max_new_tokens: Positive = 24
     """Longest answer."""
+    repeats: Literal["degenerate", "named"] = "degenerate"
+    """An answer that says the same again and again is no answer, or counts by what it names."""
     judge: JudgeConfig = JudgeConfig()
     """Who reads the answers about the test clips beside the rules of the task."""
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ard.clamps import DiffOfMeans
+from ard.clamps import DiffOfMeans, PlainDecoding
 from ard.steering_task import SteeringTask
 from precompute.config import SteeringConfig
 from precompute.shards import Shards
@@ -80,5 +80,5 @@ class MeanDirection:
         return self._means[label]
 
 
-def _decoding(part: SteeringConfig) -> str:
+def _decoding(part: SteeringConfig) -> PlainDecoding:
     return "clamp" if part.decoding == "clamp" else "off"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -68,7 +69,10 @@ def tasks_of(ctx: Context) -> list[RunTask]:
     if ctx.config.data.source == "soundscape":
         events = EVENT_TASKS[: section.tasks] if section.tasks else EVENT_TASKS
         found = [RunTask(_of_world(task), task) for task in (*SPEAKER_TASKS, *events)]
-    return [*found, *(RunTask(_configured(i, entry)) for i, entry in enumerate(section.task))]
+    found += [RunTask(_configured(i, entry)) for i, entry in enumerate(section.task)]
+    if section.repeats == "named":
+        return found
+    return [one._replace(task=replace(one.task, judge=strict(one.task.judge))) for one in found]
 
 
 def _of_world(task: Task) -> SteeringTask:
@@ -81,7 +85,7 @@ def _of_world(task: Task) -> SteeringTask:
         source=task.source,
         target=task.target,
         prompt=task.prompt,
-        judge=strict(partial(judge, task)),
+        judge=partial(judge, task),
         source_label=label + task.source,
         target_label=label + task.target,
         source_answer=answer(task.source),
@@ -99,7 +103,7 @@ def _configured(number: int, entry: SteeringTaskEntry) -> SteeringTask:
         source=entry.source,
         target=entry.target,
         prompt=entry.prompt,
-        judge=strict(decide),
+        judge=decide,
         source_label=entry.source_label or entry.source,
         target_label=entry.target_label or entry.target,
         source_answer=entry.source,

@@ -30,6 +30,7 @@ class ResultsPage:
         tables = {name: queries.results(name) for name in render_results.TABLES}
         tables |= {
             "interpretability": queries.interpretability(),
+            "steering": queries.steering(),
             "labels": queries.label_summary(),
             "detection": queries.detection_summary(),
         }

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 WIDTH, HEIGHT = 640, 260
 LEFT, RIGHT, TOP, BOTTOM = 52, 150, 12, 36
+MARKED = 12
+"""Points up to which each of a curve is marked: few points are measurements, many are a course."""
 COLOURS = 6
 """Classes s0 to s5 of the stylesheet; dashes tell further lines apart."""
 
@@ -19,6 +21,7 @@ class Line(NamedTuple):
     label: str
     x: Sequence[float]
     y: Sequence[float]
+    dashed: bool = False
 
 
 def lines(curves: Sequence[Line], x_label: str, y_label: str, title: str) -> str:
@@ -47,10 +50,15 @@ def lines(curves: Sequence[Line], x_label: str, y_label: str, title: str) -> str
     turned = f'transform="rotate(-90 12 {middle})"'
     parts.append(f'<text class="mid name" x="12" y="{middle}" {turned}>{escape(y_label)}</text>')
     for i, curve in enumerate(curves):
-        style = f's{i % COLOURS}" stroke-dasharray="{"none" if i < COLOURS else "5 3"}'
+        style = f's{i % COLOURS}" stroke-dasharray="{"5 3" if curve.dashed or i >= COLOURS else "none"}'
         path = " ".join(f"{across(x):.1f},{down(y):.1f}" for x, y in zip(curve.x, curve.y, strict=True))
         at = TOP + 8 + 16 * i
         parts.append(f'<polyline class="{style}" points="{path}"/>')
+        if len(curve.x) <= MARKED and not curve.dashed:
+            parts += [
+                f'<circle class="dot s{i % COLOURS}" cx="{across(x):.1f}" cy="{down(y):.1f}" r="3"/>'
+                for x, y in zip(curve.x, curve.y, strict=True)
+            ]
         parts.append(f'<line class="{style}" x1="{right + 10}" x2="{right + 26}" y1="{at}" y2="{at}"/>')
         parts.append(f'<text x="{right + 31}" y="{at + 4}">{escape(curve.label)}</text>')
     return "".join(parts) + "</svg>"

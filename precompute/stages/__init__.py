@@ -221,9 +221,10 @@ _DECLARED = (
     ),
     _stage(
         "report",
-        version=1,
+        version=2,
         needs=("clips", "sae", "monosemanticity", "names"),
         reads_if_there=("evaluate", "steering", "judge", "human", "ablation"),
+        folders=("report",),
         files=("report.html", "report.md"),
     ),
 )

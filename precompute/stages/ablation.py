@@ -1,6 +1,7 @@
-"""Stage `ablation`: highest monosemanticity over layers and expansions, and of raw dimensions (Table 4).
+"""Stage `ablation`: highest monosemanticity over layers, expansions and k, and of raw dimensions (Table 4).
 
-Every SAE is trained and scored like the run's own (Eq. 1–4, method `ard`) on the same clips; only its row is kept.
+Every SAE is trained and scored like the run's own (Eq. 1–4, method `ard`) on the same clips; only its row is kept. The
+clips are ranked in one pass (`ard/ranking.py`), so memory grows with the latents and not with clips × latents.
 """
 
 from __future__ import annotations
@@ -13,24 +14,18 @@ import pyarrow.compute as pc
 import torch
 
 from ard import tables
-from ard.rank import representatives
+from ard.clip_stats import ClipStats
+from ard.ranking import Block, Ranker
 from ard.sae import TopKSAE
-from ard.scores import clip_scores, monosemanticity_many
+from ard.scores import monosemanticity_many
 from precompute.config import SAEEntry
-from precompute.shards import Shards
 from precompute.stages.base import TRAIN, Context
+from precompute.stages.latents import sparse_batches
+from precompute.stages.monosemanticity import Embedded
 from precompute.stages.sae import forget_checkpoints, train_one
-from precompute.stages.scores_io import raw_id
+from precompute.stages.scores_io import POLY, probe_raw, raw_id
 
 Row = dict[str, Any]
-
-
-class Probing(NamedTuple):
-    """The training clips with their CLAP embeddings, in one order."""
-
-    clip_ids: list[str]
-    recording_ids: list[str]
-    vectors: np.ndarray
 
 
 class Fitted(NamedTuple):
@@ -44,13 +39,14 @@ class Fitted(NamedTuple):
 def run(ctx: Context) -> None:
     """Fit what is missing, score everything; write table `ablation`."""
     part, rows = ctx.config.ablation, []
-    probing = _probing(ctx)
+    clips = _embedded(ctx)
     layers = part.layers or ctx.config.layers
-    grid = [(layer, expansion) for layer in layers for expansion in part.expansions]
+    grid = [(layer, expansion, k) for layer in layers for expansion in part.expansions for k in part.ks or (part.k,)]
     for layer in layers:
-        rows.append(_poly(ctx, ctx.models.audio_lm.hookpoint(layer), probing))
-    for layer, expansion in ctx.progress(grid, unit="SAE"):
-        rows.append(_sae(ctx, SAEEntry(layer, expansion, part.k, part.recipe), probing))
+        rows.append(_poly(ctx, ctx.models.audio_lm.hookpoint(layer), clips))
+    for layer, expansion, k in ctx.progress(grid, unit="SAE"):
+        rows.append(_sae(ctx, SAEEntry(layer, expansion, k, part.recipe), clips))
+        _say(ctx, rows[-1])
     ctx.out.write("ablation", tables.from_rows("ablation", rows))
     forget_checkpoints(ctx)
     scored = [row for row in rows if row["ms_max"] is not None]
@@ -59,32 +55,49 @@ def run(ctx: Context) -> None:
         ctx.say(f"highest m {best['ms_max']:.2f} at {best['sae_id']} ({len(rows)} rows)")
 
 
-def _probing(ctx: Context) -> Probing:
-    clips, stored = ctx.ok_clips(TRAIN), ctx.run.read("embeddings")
+def _say(ctx: Context, row: Row) -> None:
+    m = "no latent can be scored" if row["ms_max"] is None else f"highest m {row['ms_max']:.2f}"
+    ctx.say(f"{row['sae_id']}: {m}, FVU {row['fvu']:.4f}{', reused' if row['reused'] else ''}")
+
+
+def _embedded(ctx: Context) -> Embedded:
+    stored = ctx.run.read("embeddings")
     place = {clip_id: i for i, clip_id in enumerate(stored["clip_id"].to_pylist())}
-    ids = clips["clip_id"].to_pylist()
-    vectors = np.array(stored["vector"].to_pylist(), dtype=np.float32)[[place[i] for i in ids]]
-    return Probing(ids, clips["recording_id"].to_pylist(), vectors)
+    return Embedded(np.array(stored["vector"].to_pylist(), dtype=np.float32), place)
 
 
-def _poly(ctx: Context, hookpoint: str, probing: Probing) -> Row:
+def _poly(ctx: Context, hookpoint: str, clips: Embedded) -> Row:
     """Method `poly`: raw dimensions of x as the latents."""
-    shards = Shards(ctx.run, hookpoint)
-    r = [clip_scores(shards.audio(clip_id)).representativeness for clip_id in probing.clip_ids]
-    scores = _scored(ctx, hookpoint, torch.stack(r).numpy(), probing)
-    return {"hookpoint": hookpoint, "method": "poly", "sae_id": raw_id(hookpoint), **scores}
+    ranker = probe_raw(ctx, hookpoint).ranker(ctx.config)
+    return {
+        "hookpoint": hookpoint,
+        "method": "poly",
+        "sae_id": raw_id(hookpoint),
+        **_scored(ctx, ranker, POLY, clips),
+    }
 
 
-def _sae(ctx: Context, entry: SAEEntry, probing: Probing) -> Row:
+def _sae(ctx: Context, entry: SAEEntry, clips: Embedded) -> Row:
     """Method `ard`: the latents of one SAE."""
     fitted = _fitted(ctx, entry)
-    hookpoint, sae = fitted.row["hookpoint"], fitted.sae
-    shards = Shards(ctx.run, hookpoint)
-    with torch.no_grad():
-        r = [clip_scores(sae.encode(shards.audio(clip_id))).representativeness for clip_id in probing.clip_ids]
-    scores = _scored(ctx, hookpoint, torch.stack(r).numpy(), probing)
     same = {name: fitted.row[name] for name in ("sae_id", "hookpoint", "expansion", "k", "steps", "fvu")}
+    scores = _scored(ctx, _ranked(ctx, fitted.sae), "ard", clips)
     return {**same, "method": "ard", "dead_fraction": fitted.row["dead_fraction"], "reused": fitted.reused, **scores}
+
+
+@torch.no_grad()
+def _ranked(ctx: Context, sae: TopKSAE) -> Ranker:
+    """The probing clips' r of every latent, taken in some clips at a time."""
+    clips = ctx.ok_clips(TRAIN)
+    ids, recordings = clips["clip_id"].to_pylist(), clips["recording_id"].to_pylist()
+    stats, at = ClipStats(sae.cfg.d_sae), 0
+    ranker = Ranker(sae.cfg.d_sae, sae.cfg.hookpoint, methods=("ard",), p=ctx.config.rank.p, seed=ctx.config.seed)
+    for batch in sparse_batches(ctx.run, sae, iter(ids)):
+        here = slice(at, at + len(batch.tokens))
+        found = stats.add(batch)
+        ranker.add(Block(ids[here], recordings[here], found.offsets, found.latent_id, found.scores[:1]))
+        at = here.stop
+    return ranker
 
 
 def _fitted(ctx: Context, entry: SAEEntry) -> Fitted:
@@ -102,18 +115,12 @@ def _fitted(ctx: Context, entry: SAEEntry) -> Fitted:
     return Fitted(new.sae, new.row, reused=False)
 
 
-def _scored(ctx: Context, hookpoint: str, r: np.ndarray, probing: Probing) -> Row:
-    """Highest m, and the mean of the `top` highest, of latents with clip scores r [clips, latents] (Eq. 2–4)."""
-    ranked = representatives(
-        r,
-        probing.clip_ids,
-        recording_ids=probing.recording_ids,
-        hookpoint=hookpoint,
-        p=ctx.config.rank.p,
-        seed=ctx.config.seed,
-    )
+def _scored(ctx: Context, ranker: Ranker, method: str, clips: Embedded) -> Row:
+    """Highest m, and the mean of the `top` highest, of the latents with a full H and L (Eq. 2–4)."""
+    ranked = ranker.representatives(method)
     ids = ranked.complete.nonzero()[0]
-    m = np.sort(monosemanticity_many(probing.vectors, ranked.most[ids], ranked.least[ids]).score)[::-1]
+    place = np.array([clips.place[clip_id] for clip_id in ranker.clip_ids])
+    m = np.sort(monosemanticity_many(clips.vectors, place[ranked.most[ids]], place[ranked.least[ids]]).score)[::-1]
     top = m[: ctx.config.ablation.top]
     return {
         "ms_max": float(top[0]) if len(top) else None,

@@ -116,10 +116,10 @@ def _agreement(rows: list[Row], read: Read, judge: str) -> Iterable[Row]:
     everything: list[tuple[Key, str, Verdict]] = [(k, a, v) for k, mine in given.items() for a, v in mine]
     if not everything:
         return
-    for key in (None, *given):
-        some = [(k, a, v) for k, a, v in everything if key in (None, k)]
+    for which in (None, *given):
+        some = [(k, a, v) for k, a, v in everything if which in (None, k)]
         both = [(v, read[k, a]) for k, a, v in some if (k, a) in read]
-        names = dict(zip(("task", "source", "target"), key or ("all", None, None), strict=True))
+        names = dict(zip(("task", "source", "target"), which or ("all", None, None), strict=True))
         yield {
             **names,
             "judge": judge,

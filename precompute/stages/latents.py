@@ -73,7 +73,7 @@ def encode(ctx: Context, sae_id: str, clips: Clips, write: Write, number: int) -
     stats = ClipStats(sae.cfg.d_sae)
     rows = LatentSort(sae.cfg.d_sae, ctx.out.scratch(f"clip_latents-{number}"))
     at = 0
-    for batch in _batches(ctx.run, sae, ctx.progress(clips.clip_ids)):
+    for batch in sparse_batches(ctx.run, sae, ctx.progress(clips.clip_ids)):
         here = slice(at, at + len(batch.tokens))
         found = stats.add(batch, clips.probing[here])
         write(by_clip_table(sae_id, found, clips.clip_ids[here]))
@@ -82,8 +82,8 @@ def encode(ctx: Context, sae_id: str, clips: Clips, write: Write, number: int) -
     return rows, stats.totals()
 
 
-def _batches(run: Run, sae: TopKSAE, clip_ids: Iterator[str]) -> Iterator[SparseLatents]:
-    """Latents above 0 of some clips at a time."""
+def sparse_batches(run: Run, sae: TopKSAE, clip_ids: Iterator[str]) -> Iterator[SparseLatents]:
+    """Latents above 0 of some clips at a time, in the order of their ids."""
     shards, parts, entries = Shards(run, sae.cfg.hookpoint), list[SparseLatents](), 0
     for clip_id in clip_ids:
         parts.append(SparseLatents.of(sae.encode(shards.audio(clip_id))))
