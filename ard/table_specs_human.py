@@ -98,9 +98,7 @@ HUMAN: tuple[TableSpec, ...] = (
             "`monosemanticity`: m (Eq. 4) of `concepts`; `auroc`, `auroc_clap`: of `detection`",
             choices=("monosemanticity", "auroc", "auroc_clap"),
         ),
-        column(
-            "raters_of", STR, "`all`, or `passed`: only raters who failed no catch trial", choices=("all", "passed")
-        ),
+        column("raters", STR, "`all`, or `passed`: only those who failed no catch trial", choices=("all", "passed")),
         count("concepts", "Rated concepts that have the figure", "concepts"),
         optional("spearman", F32, "Spearman's ρ; empty for under three concepts, or where one side is constant"),
         optional("spearman_low", F32, "Lower end of its 95 % bootstrap interval over concepts"),

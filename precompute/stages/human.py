@@ -65,7 +65,11 @@ class _Compare:
         return score
 
     def __call__(self, names: Sequence[str], descriptions: Sequence[str]) -> np.ndarray:
-        return self._score.f1(names, descriptions)
+        """The score of each pair; one that comes often is scored once."""
+        pairs = list(zip(names, descriptions, strict=True))
+        once = {pair: i for i, pair in enumerate(sorted(set(pairs)))}
+        scores = self._score.f1([name for name, _ in once], [description for _, description in once])
+        return scores[[once[pair] for pair in pairs]]
 
 
 def _named(ctx: Context, ratings: pa.Table) -> pa.Table:

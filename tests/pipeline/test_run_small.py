@@ -39,7 +39,11 @@ SETTINGS = (
     "ablation.steps=20",
     "stages_left_out=[]",
 )
-MAY_BE_EMPTY = ("localisation", "steering", "steering_examples", "human", "namings")
+MAY_BE_EMPTY = (
+    *("localisation", "namings", "human", "human_catches", "human_correlation"),
+    *("steering", "steering_examples", "steering_comparators", "steering_answers"),
+    *("judgements", "judge_agreement", "steering_judged"),
+)
 """Tones have no true times, and no question that steers; nobody has rated; no chat model is named."""
 
 

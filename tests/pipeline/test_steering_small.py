@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import signal
+import subprocess
+import sys
 from collections import Counter
 from itertools import product
 from pathlib import Path
@@ -14,9 +18,11 @@ import pytest
 import torch
 
 from ard.clamps import Clamp
+from ard.degenerate import strict
 from ard.models.audio_lm import AudioLM
 from ard.sae import TopKSAE
 from ard.steering import steer
+from ard.steering_search import Bench
 from ard.steering_task import word_judge
 from ard.store import Run
 from precompute.__main__ import main
@@ -56,7 +62,8 @@ def task(work: Path, lm: AudioLM) -> dict:  # noqa: F811
     target = Counter(w for text in after for w in words(text) if source not in words(text)).most_common(1)[0][0]
     held = [c for c, text in zip(clips, before, strict=True) if c["split"] != "train" and source in words(text)]
     label = Counter(c["labels"][0] for c in held).most_common(1)[0][0] if held else "low"
-    return {"source": source, "target": target, "prompt": PROMPT, "answers": [source, target], "source_label": label}
+    labels = {"source_label": label, "target_label": "high" if label == "low" else "low"}
+    return {"source": source, "target": target, "prompt": PROMPT, "answers": [source, target], **labels}
 
 
 def toml(value: dict) -> str:
@@ -69,7 +76,8 @@ def run_stage(run: Run, name: str, *sets: str) -> int:
 
 def test_without_a_task_the_tables_are_empty(copy: Run) -> None:  # noqa: F811
     assert run_stage(copy, "steering") == 0
-    assert copy.read("steering").num_rows == copy.read("steering_examples").num_rows == 0
+    for name in ("steering", "steering_examples", "steering_comparators", "steering_answers"):
+        assert copy.read(name).num_rows == 0
 
 
 def test_a_label_that_no_clip_carries_is_said(copy: Run, task: dict, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
@@ -88,7 +96,7 @@ def test_every_row_can_be_recomputed(copy: Run, task: dict, lm: AudioLM) -> None
     assert Counter((r["method"], r["control"]) for r in rows)[("ard", "none")] >= 1
     chosen = [r for r in rows if r["chosen"]]
     assert len({(r["method"], r["source"]) for r in chosen}) == len(chosen) <= 2
-    judge = word_judge(task["answers"], task["source"], task["target"])
+    judge = strict(word_judge(task["answers"], task["source"], task["target"]))
     clips = copy.read("clips").filter((pc.field("status") == "ok") & (pc.field("split") != "train")).to_pylist()
     tested, seen = [], set()
     for clip in sorted(clips, key=lambda c: len(c["labels"])):
@@ -108,11 +116,66 @@ def test_every_row_can_be_recomputed(copy: Run, task: dict, lm: AudioLM) -> None
         moved = [b == "target" for a, b in zip(before, after, strict=True) if a == "source"]
         assert (row["samples"], row["sensitivity"]) == (len(moved), pytest.approx(np.mean(moved)))
         assert row["degenerate"] == pytest.approx(after.count("degenerate") / len(after))
+    follows(copy, rows)
     for example in copy.read("steering_examples").to_pylist():
         assert judge(example["baseline"]) == "source"
         assert judge(example["steered"]) == "target"
     assert main(["steering", "--run", str(copy.path), "--quiet", "--force"]) == 0
     assert (copy.path / "tables/steering.parquet").read_bytes() == first
+
+
+def follows(run: Run, rows: list[dict]) -> None:
+    """Every figure of `steering` and `steering_comparators` is a count over rows of `steering_answers`."""
+    answers = run.read("steering_answers").to_pylist()
+    compared = [
+        r | {"method": None, "control": "none", "latent_id": None, "sae_id": f"{r['hookpoint']}/raw"}
+        for r in run.read("steering_comparators").to_pylist()
+    ]
+    assert Counter(r["chosen"] for r in compared)[True] == 1
+    seen = set()
+    for row in [*rows, *compared]:
+        place = ("method", "control", "sae_id", "value", *(() if row["control"] == "random_latent" else ("latent_id",)))
+        mine = [
+            i
+            for i, a in enumerate(answers)
+            if all(a[k] == row[k] for k in place) and a["comparator"] == row.get("comparator")
+        ]
+        seen |= set(mine)
+        some = [answers[i] for i in mine]
+        moved = [a["verdict"] for a in some if a["baseline_verdict"] == "source"]
+        assert (len(some), len(moved)) == (row["clips"], row["samples"])
+        if row["sensitivity"] is None:
+            continue
+        assert row["sensitivity"] == pytest.approx(moved.count("target") / len(moved))
+        assert row["degenerate"] == pytest.approx(np.mean([a["verdict"] == "degenerate" for a in some]))
+        for why in ("empty", "repeated", "off_set"):
+            assert row[f"degenerate_{why}"] == pytest.approx(np.mean([a["fault"] == why for a in some]))
+    assert seen == set(range(len(answers)))
+
+
+def test_a_killed_stage_goes_on_with_the_task_where_it_died(copy: Run, task: dict, tmp_path: Path) -> None:  # noqa: F811
+    entries = ", ".join(toml(task | {"kind": kind}) for kind in ("one", "two", "three"))
+    sets = (f"steering.task=[{entries}]", *FAST)
+    whole = Run(shutil.copytree(copy.path, tmp_path / "whole"))
+    assert run_stage(whole, "steering", *sets) == 0
+    before = copy.read("steering").num_rows
+    words_ = [str(copy.path), "2", *sets]
+    ended = subprocess.run([sys.executable, "-m", "tests.fixtures.killed_task", *words_], check=False, timeout=300)
+    assert ended.returncode == -signal.SIGKILL
+    assert Run(copy.path).read("steering").num_rows == before  # nothing unfinished is seen
+    kept = sorted(copy.path.glob(".parts-steering/.tasks/steering/rows/*.parquet"))
+    assert len(kept) == 2
+    when = [path.stat().st_mtime_ns for path in kept]
+    asked = []
+    real = Bench.ask
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bench, "ask", lambda self, *args: asked.append(when) or real(self, *args))
+        assert run_stage(copy, "steering", *sets) == 0
+    assert 2 <= len(asked) <= 3  # the third task alone: selection, test and perhaps examples
+    for name in ("steering", "steering_examples", "steering_comparators", "steering_answers"):
+        file = f"tables/{name}.parquet"
+        assert (copy.path / file).read_bytes() == (whole.path / file).read_bytes()
+    assert not list(copy.path.glob(".parts-*"))
 
 
 def test_an_unknown_sae_is_one_sentence(copy: Run, task: dict, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
@@ -121,7 +184,7 @@ def test_an_unknown_sae_is_one_sentence(copy: Run, task: dict, capsys: pytest.Ca
 
 
 def test_the_ablation_takes_the_runs_own_sae_where_it_agrees(copy: Run) -> None:  # noqa: F811
-    sets = ("ablation.k=4", "ablation.expansions=[2,4]", "ablation.steps=0")
+    sets = ("ablation.ks=[4]", "ablation.expansions=[2,4]", "ablation.steps=0")
     assert run_stage(copy, "ablation", *sets) == 0
     rows = {r["sae_id"]: r for r in copy.read("ablation").to_pylist()}
     saes = [f"layers.{layer}/e{e}/k4/recommended" for layer in (1, 2) for e in (2, 4)]
@@ -135,4 +198,6 @@ def test_the_ablation_takes_the_runs_own_sae_where_it_agrees(copy: Run) -> None:
         assert rows[sae_id]["ms_top"] == pytest.approx(np.mean(m[:100]), rel=1e-4)
     for sae_id in saes:
         assert (rows[sae_id]["k"], rows[sae_id]["steps"]) == (4, 30)
+        assert rows[sae_id]["scored"] > 0
+        assert rows[sae_id]["top"] == min(100, rows[sae_id]["scored"])
         assert rows[sae_id]["fvu"] > 0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ard import tables
-from ard.human import HumanError, alpha_interval, ordinal_alpha, rating_table, summarise
+from ard.human import HumanError, alpha_interval, catch_trials, ordinal_alpha, rating_table, summarise
 
 NAN = float("nan")
 # Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011), four observers, twelve units: ordinal α = .815.
@@ -102,6 +102,28 @@ def test_the_summary_by_hand() -> None:
     assert expected is not None
     assert ard["alpha"] == pytest.approx(expected)
     assert (poly["method"], poly["rating_mean"], poly["rating_std"], poly["alpha"]) == ("poly", 0, None, None)
+    # Without ben, who rated the shuffled name 3:
+    assert (ard["raters_failed"], ard["ratings_passed"]) == (1, 2)
+    assert (ard["rating_mean_passed"], ard["rating_std_passed"]) == (3, pytest.approx(np.sqrt(2)))
+    assert ard["alpha_passed"] is None
+    assert 0 < ard["catch_pass_low"] < 0.5 < ard["catch_pass_high"] < 1
+    assert (poly["raters_failed"], poly["ratings_passed"], poly["rating_mean_passed"]) == (1, 0, None)
+
+
+def test_catch_trials_over_all_methods_and_for_each_rater() -> None:
+    rows = [
+        row("i", "ann", 4),
+        row("c", "ann", 2, catch=True),
+        row("d", "ann", 0, catch=True, method="poly"),
+        row("c", "ben", 3, catch=True),
+        row("i", "cem", 5),
+    ]
+    everyone, ann, ben, cem = catch_trials(tables.from_rows("ratings", rows)).to_pylist()
+    assert (everyone["rater"], everyone["catches"], everyone["passed"], everyone["ratings"]) == (None, 3, 2, 2)
+    assert everyone["pass_rate"] == pytest.approx(2 / 3)
+    assert [r["excluded"] for r in (everyone, ann, ben, cem)] == [False, False, True, False]
+    assert (ann["pass_rate"], ben["pass_rate"], cem["pass_rate"], cem["catches"]) == (1, 0, None, 0)
+    assert catch_trials(tables.empty("ratings")).num_rows == 0
 
 
 def test_no_ratings_give_no_rows_and_ask_no_model() -> None:

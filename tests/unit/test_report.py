@@ -11,7 +11,7 @@ import pytest
 
 from ard import tables
 from ard.store import Run
-from precompute.report.blocks import Grid, Section, number, over_seeds, percent, with_interval
+from precompute.report.blocks import Grid, Plot, Section, number, over_seeds, percent, with_interval
 from precompute.report.labels import labels
 from precompute.report.plots import Line, lines, ticks
 from precompute.report.render import cell, render
@@ -23,7 +23,10 @@ from precompute.stages.report import PARTS
 from tests.fixtures.run import SAE_ID, make_run
 
 RAW = "layers.1/raw"
-RESULTS = ("interpretability", "detection", "recovery", "purity", "steering", "human", "ablation")
+RESULTS = (
+    *("interpretability", "detection", "recovery", "purity", "steering", "human", "ablation"),
+    *("steering_comparators", "steering_judged", "judge_agreement", "human_catches", "human_correlation"),
+)
 HOSTILE = '<script>alert(1)</script> | `x` "quoted"'
 
 
@@ -149,7 +152,8 @@ def test_table_3_keeps_chosen_controls_and_comparisons_apart(run: Run) -> None:
         ),
     )
     found = steering(run)
-    chosen, controls, others = grids(found)
+    means, chosen, controls, others = grids(found)
+    assert ("ard", "chosen by effect", "1", "0.62", "0.05") in means.rows
     assert [r[3] for r in chosen.rows] == [f"{SAE_ID}, latent 7"]
     assert chosen.rows[0][1] == "sad → happy"
     assert "0.62 [0.47–0.76]" in chosen.rows[0]
@@ -159,6 +163,37 @@ def test_table_3_keeps_chosen_controls_and_comparisons_apart(run: Run) -> None:
     assert not any("0.90" in c for g in grids(found) for r in g.rows for c in r)
 
 
+def test_table_3_beside_what_needs_no_sae_and_another_judge(run: Run) -> None:
+    task = {"task": "emotion", "source": "sad", "target": "happy"}
+    write(run, "steering", steered(), steered(value=25.0, chosen=False, sensitivity=0.25, degenerate=0.75))
+    compared = {**task, "comparator": "diff_means", "hookpoint": "layers.1", "samples": 40, "degenerate": 0.0}
+    write(
+        run,
+        "steering_comparators",
+        compared | {"value": 2.0, "chosen": True, "sensitivity": 0.9, "sensitivity_low": 0.8, "sensitivity_high": 0.95},
+    )
+    judged = {**task, "control": "none", "judge": "reader", "samples": 39}
+    write(
+        run,
+        "steering_judged",
+        judged | {"method": "ard", "sae_id": SAE_ID, "latent_id": 7, "value": 12.5, "sensitivity": 0.5},
+        judged | {"comparator": "diff_means", "sae_id": "layers.1/raw", "value": 2.0, "sensitivity": 0.875},
+    )
+    agreed = {"judge": "reader", "answers": 80, "distinct": 9, "unjudged": 1, "agreement": 0.9, "kappa": 0.75}
+    write(run, "judge_agreement", {"task": "all", "source": None, "target": None, **agreed})
+    found = steering(run)
+    means, chosen, best, judges = grids(found)
+    assert ("diff_means", "no SAE", "1", "0.90", "0.00") in means.rows
+    assert chosen.header[-1] == "by the judge"
+    assert chosen.rows[0][-1] == "0.50"
+    assert (best.rows[0][3], best.rows[0][-1]) == ("x + α·v at layers.1", "0.88")
+    assert judges.rows == [("all", "", "reader", "80", "9", "1", "90.0 %", "0.75")]
+    latent, direction = [b.svg for b in found.blocks if isinstance(b, Plot)]
+    assert latent.count("<circle") == 1  # the chosen value
+    assert latent.count('class="cross s0"') == 1  # three quarters of the answers are none
+    assert direction.count("<circle") == 1
+
+
 def test_table_2_and_4(run: Run) -> None:
     spread = {
         f"{n}_{s}": v for n, v in (("rating", 4.25), ("clap_cosine", 0.8)) for s, v in (("mean", v), ("std", 0.5))
@@ -166,14 +201,18 @@ def test_table_2_and_4(run: Run) -> None:
     empty = {"bertscore_mean": None, "bertscore_std": None}
     scale = {"alpha": 0.61, "alpha_low": 0.4, "alpha_high": 0.7}
     write(run, "human", {"method": "ard", "raters": 3, "items": 20, **spread, **empty, **scale})
-    (grid,) = grids(human(run))
-    assert grid.rows == [("ard", "3", "20", "4.25 ± 0.50", "0.80 ± 0.50", "–", "0.61 [0.40–0.70]")]
+    everyone, passed = grids(human(run))
+    assert everyone.rows == [
+        ("ard", "3", "20", "–", "4.25 ± 0.50", "0.80 ± 0.50", "–", "0.61 [0.40–0.70]"),
+    ]
+    assert passed.rows == [("ard", "–", "–", "–", "–", "–", "–")]
     rows = [
         {"hookpoint": "layers.1", "method": "ard", "expansion": 4.0, "ms_max": 5.5, "sae_id": SAE_ID, "k": 8},
         {"hookpoint": "layers.1", "method": "poly", "expansion": None, "ms_max": 1.25, "sae_id": RAW},
     ]
     write(run, "ablation", *rows)
     (grid,) = grids(ablation(run))
+    assert any(isinstance(block, Plot) for block in ablation(run).blocks)
     assert [r[:5] for r in grid.rows] == [
         ("layers.1", "poly", "–", "–", "1.25"),
         ("layers.1", "ard", "4", "8", "5.50"),
@@ -261,7 +300,7 @@ def test_markdown_keeps_its_columns(run: Run) -> None:
     assert "<script>" not in text
     assert "Run &lt;x&gt;" in text
     (row,) = [line for line in text.splitlines() if "latent 7" in line]
-    assert len(re.findall(r"(?<!\\)\|", row)) == 11  # ten cells
+    assert len(re.findall(r"(?<!\\)\|", row)) == 12  # eleven cells
     for header in re.findall(r"(?m)^(\|.*)\n\| ---", text):
         assert header.endswith("| ")
     assert "\n\n\n" not in text

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from ard.clamp_rows import EachRow, apply_each
-from ard.clamps import Clamp, PolyClamp, SteeringError, apply_clamp, poly_clamp
+from ard.clamps import Clamp, DiffOfMeans, PolyClamp, SteeringError, apply_clamp, poly_clamp
 from ard.embedded import embedded, rows_of, with_answers
 from ard.models.audio_lm import AudioLM
 from ard.models.inputs import InputError
 from ard.sae import SAEConfig, TopKSAE
+from ard.shared_prefill import last_mlp_once, prefilled, prefix
 from ard.steering import Steering, steer
 from ard.steering_search import Bench, interleaved, matched_latents
 from tests.fixtures.models import tiny_audio_model, tiny_audio_processor, tone
@@ -58,6 +59,13 @@ def test_each_row_of_raw_dimensions(sae: TopKSAE) -> None:
     found = apply_each(x, torch.tensor([1, 0, 0, 1]), EachRow(clamps))
     for n, row in enumerate((1, 0, 0, 1)):
         assert torch.equal(found.x_hat[n], poly_clamp(x[n], clamps[row].dims, clamps[row].values))
+
+
+def test_each_row_of_directions() -> None:
+    x = torch.randn(3, D_IN, generator=torch.Generator().manual_seed(3))
+    v, w = torch.arange(D_IN).float(), torch.ones(D_IN)
+    found = apply_each(x, torch.tensor([1, 0, 1]), EachRow((DiffOfMeans(v, 2.0), DiffOfMeans(w, -1.0))))
+    torch.testing.assert_close(found.x_hat, torch.stack([x[0] - w, x[1] + 2 * v, x[2] - w]))
 
 
 def test_a_row_that_clamps_nothing_is_reconstructed(sae: TopKSAE) -> None:
@@ -130,6 +138,7 @@ def test_the_bench_steers_as_one_clip_at_a_time(
         [Clamp((3,), (40.0,)), Clamp((9,), (25.0,)), Clamp((3,), (0.0,))],
         [Clamp((), ())],
         [PolyClamp((5,), (30.0,)), PolyClamp((6,), (-30.0,))],
+        [DiffOfMeans(torch.linspace(-9, 9, D_IN)), DiffOfMeans(torch.ones(D_IN), 30.0)],
     ):
         jobs = [(clip, clamp) for clamp in clamps for clip in (1, 0, 3)]
         alone = [
@@ -137,6 +146,23 @@ def test_the_bench_steers_as_one_clip_at_a_time(
             for clip, clamp in jobs
         ]
         assert bench.answers(asked, jobs) == alone
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+def test_a_shared_prefill_changes_nothing(lm: AudioLM, sounds: list[np.ndarray], layer: int) -> None:
+    """Answers with layers 0 to `layer` taken from one pass a clip, and the last MLP on the last position alone."""
+    once = embedded(lm, lm.prepare(sounds, [PROMPT] * 4))
+    rows = [3, 0, 0, 2, 3, 1, 0]
+    batch = rows_of(once, rows)
+    plain = lm.generate(batch, 8)
+    known = prefix(lm, layer, rows_of(once, [0, 1, 2, 3]))
+    before = {name: module for name, module in lm.model.named_modules() if "forward" in vars(module)}
+    with prefilled(lm, layer, known, rows):
+        assert lm.generate(batch, 8) == plain
+    with last_mlp_once(lm), prefilled(lm, layer, known, rows):
+        assert lm.generate(batch, 8) == plain
+    assert before == {name: module for name, module in lm.model.named_modules() if "forward" in vars(module)}
+    torch.testing.assert_close(known.x, lm.activations(rows_of(once, [0, 1, 2, 3]), [layer])[layer])
 
 
 def test_outcomes_count_each_clamp_on_its_own(lm: AudioLM, sae: TopKSAE, sounds: list[np.ndarray]) -> None:
