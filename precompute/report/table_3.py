@@ -6,15 +6,17 @@ from typing import Any
 
 from ard.store import Run
 from precompute.report import paper
-from precompute.report.blocks import Grid, Plot, Section, number, percent, whole, with_interval
+from precompute.report.blocks import NOTHING, Grid, Plot, Section, number, percent, whole, with_interval
 from precompute.report.multiples import Panel, Point, multiples
 from precompute.report.reading import METHODS, rows_of, section
 
 Row = dict[str, Any]
 HEADER = (
-    *("task", "change", "method", "what", "value", "samples", "sensitivity", "of all", "off target", "no answer"),
-    "empty / repeated / off the set",
+    *("task", "change", "method", "what", "value", "samples", "sensitivity"),
+    *("of all", "off target", "no answer", "empty / repeated / off the set"),
 )
+JUDGE = HEADER.index("of all")
+"""Where the column of the chat model's figure goes."""
 DEGENERATE = 0.5
 """Share of answers that are no answer from which a point of the dose–response is drawn as a cross."""
 JUDGED = ("task", "source", "target", "method", "comparator", "sae_id", "control", "latent_id", "value")
@@ -31,14 +33,15 @@ def steering(run: Run) -> Section:
     best = [r for r in compared if r["chosen"]]
     others = [r for r in found if not r["chosen"] and r["control"] == "none" and r["how_chosen"] != "effect"]
     controls = [r for r in found if r["control"] != "none"]
-    header = HEADER + (("by the judge",) if judged else ())
+    header = (*HEADER[:JUDGE], *(("by the judge",) if judged else ()), *HEADER[JUDGE:])
+    where = ", ".join(dict.fromkeys(r["sae_id"] for r in found if r["method"] == "ard"))
 
     def grid(title: str, some: list[Row], folded: bool = False) -> Grid:
         return Grid(title, header, [_steered(r, judged) for r in some], words=4, folded=folded)
 
     blocks: list[Grid | Plot] = [
         _means(found, best),
-        grid("Latent and value chosen on other clips, by their effect", chosen),
+        grid(f"Latent and value chosen on other clips, by their effect: {where}", chosen),
         grid("Controls", controls),
         grid("No SAE: difference of means, α chosen on other clips", best),
         grid("Chosen otherwise", [r for r in others if r["how_chosen"] is not None], folded=True),
@@ -67,7 +70,7 @@ def _means(rows: list[Row], compared: list[Row]) -> Grid:
     groups: dict[tuple[str, str], list[Row]] = {}
     for r in rows:
         if r["chosen"] or r["control"] != "none":
-            what = "chosen by effect" if r["control"] == "none" else r["control"]
+            what = "chosen by effect" if r["control"] == "none" else r["control"].replace("_", " ")
         elif r["how_chosen"] in ("auroc", "name"):
             what = f"chosen by {r['how_chosen']}"
         else:
@@ -91,19 +94,21 @@ def _as_steered(r: Row) -> Row:
 
 
 def _steered(r: Row, judged: dict[tuple[Any, ...], Row]) -> tuple[str, ...]:
-    what = f"{r['sae_id']}, latent {r['latent_id']}" if r["control"] == "none" else r["control"]
+    unit = "dimension" if r["method"] == "poly" else "latent"
+    what = f"{unit} {r['latent_id']}" if r["control"] == "none" else r["control"].replace("_", " ")
     if "comparator" in r:
-        what = f"x + α·v at {r['hookpoint']}"
+        what = "x + α·v"
     elif r["control"] == "none" and r["how_chosen"] not in (None, "effect"):
         what += f", by {r['how_chosen']}"
     if r["latents"]:
         what += f", {r['latents']} latents ± {number(r['sensitivity_std'])}"
-    faults = " / ".join(number(r.get(f"degenerate_{why}")) for why in ("empty", "repeated", "off_set"))
-    more = (with_interval(judged.get(_place(r), {}), "sensitivity"),) if judged else ()
+    kinds = [r.get(f"degenerate_{why}") for why in ("empty", "repeated", "off_set")]
+    faults = " / ".join(map(number, kinds)) if any(kinds) else NOTHING
+    by_judge = (with_interval(judged.get(_place(r), {}), "sensitivity"),) if judged else ()
     return (
         *(r["task"], f"{r['source']} → {r['target']}", r["method"], what, number(r["value"], 1), whole(r["samples"])),
-        *(with_interval(r, "sensitivity"), number(r["sensitivity_all"]), number(r["off_target"])),
-        *(number(r["degenerate"]), faults, *more),
+        *(with_interval(r, "sensitivity"), *by_judge, number(r["sensitivity_all"]), number(r["off_target"])),
+        *(number(r["degenerate"]), faults),
     )
 
 

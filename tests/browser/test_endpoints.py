@@ -69,7 +69,9 @@ def test_listen(client: Client, own: Path) -> None:
 
 def test_results(client: Client) -> None:
     results: dict[str, Any] = client.predict(api_name="/results")
-    assert set(results) == {"interpretability", "human", "steering", "ablation", "saes"}
+    of_people = {"human", "human_catches", "human_correlation"}
+    of_steering = {"steering", "steering_comparators", "steering_judged", "judge_agreement"}
+    assert set(results) == {"interpretability", "ablation", "saes", *of_people, *of_steering}
     assert results["human"][0]["rating_mean"] == 4.25
     assert [r["sensitivity"] for r in results["steering"]] == [0.75, 0.0]
     assert len(results["interpretability"]) == 7

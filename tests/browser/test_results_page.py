@@ -24,7 +24,14 @@ def test_every_table_with_its_figures(page: Page, served: Served) -> None:
     expect(page.locator("#human")).to_contain_text(".70 [.60–.80]")
     steering = page.locator("#steering tbody tr")
     expect(steering.first).to_contain_text(".75 [.60–.85]")
+    expect(steering.first).to_contain_text("2.5 % repeated")
+    expect(steering.first).to_contain_text(".65 [.50–.80]")  # by the chat model
     expect(steering.nth(1)).to_contain_text("control: reconstruct only")
+    expect(page.locator("#steering")).to_contain_text(".95 [.85–1.00]")  # difference of means
+    expect(page.locator("#steering")).to_contain_text(".77")  # κ
+    expect(page.locator("#human")).to_contain_text("4.50 ± .25")  # without the rater who failed
+    expect(page.locator("#human")).to_contain_text("3 of 6 passed")
+    expect(page.locator("#human")).to_contain_text(".55 [.20–.80]")  # ρ
     expect(page.locator("#ablation")).to_contain_text("2.50")
     expect(page.locator("#saes")).to_contain_text("90 %")
     expect(page.locator("#labels")).to_contain_text("python -m precompute evaluate")
