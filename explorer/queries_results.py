@@ -10,7 +10,7 @@ _ORDERED = {
     "interpretability": "reading DESC, control <> 'none', method, sae_id, n NULLS FIRST, seed, control",
     "human": "method",
     "human_catches": "rater NULLS FIRST",
-    "human_correlation": "raters, method <> 'all', method, figure",
+    "human_correlation": "raters, method <> 'all', method, figure <> 'monosemanticity', figure",
     "steering": "task, source, target, NOT chosen, method, control, sae_id, latent_id, value",
     "steering_comparators": "task, source, target, comparator, value",
     "steering_judged": "task, source, target, method NULLS LAST, control, latent_id, value",

@@ -125,12 +125,13 @@ class Ratings:
         """Fix the rater's order; beginning again changes nothing."""
         rater = rater_id(study.study_id, token)
         showings = order(study, rater)
+        if not showings:
+            return
+        items, repeats = map(list, zip(*showings, strict=True))
+        places = list(range(1, len(showings) + 1))
+        sql = "INSERT INTO showings SELECT ?, ?, unnest(?), unnest(?), unnest(?) ON CONFLICT DO NOTHING"
         with self._answering() as run:
-            run("BEGIN")
-            for position, showing in enumerate(showings, 1):
-                sql = "INSERT INTO showings VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-                run(sql, study.study_id, rater, position, *showing)
-            run("COMMIT")
+            run(sql, study.study_id, rater, places, items, repeats)
 
     def standing(self, study_id: str, token: str) -> Standing | None:
         """Where a rater stands, or None for one who has not begun."""

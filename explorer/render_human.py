@@ -33,7 +33,7 @@ def human(tables: dict[str, list[Row]], run: Path) -> str:
         f"{figure(r['pass_rate'], r['pass_low'], r['pass_high'])}.</p>"
         for r in together
     )
-    if correlated := tables["human_correlation"]:
+    if correlated := [r for r in tables["human_correlation"] if r["concepts"]]:
         body += (
             '<p class="lead">Do people like what the figures like? Spearman\'s ρ of the mean rating of a concept and '
             f"its figure, with a bootstrap interval over concepts.</p>{table(_CORRELATION, correlated)}"

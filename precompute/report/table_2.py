@@ -35,6 +35,7 @@ def human(run: Run) -> Section:
             [
                 (FIGURES[r["figure"]], r["method"], r["raters"], whole(r["concepts"]), with_interval(r, "spearman"))
                 for r in rows_of(run, "human_correlation") or []
+                if r["concepts"]
             ],
             words=3,
         ),

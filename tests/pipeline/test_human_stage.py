@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from ard import tables
@@ -64,17 +65,20 @@ def rate_many(ratings: Ratings, study: Study, quality: dict[str, float]) -> None
     """Sixty raters judge everything they are shown: by the concept's quality, the first ten of them at random."""
     rng, at = np.random.default_rng(0), "2026-01-01T00:00:00.000+00:00"
     catches = {item.item_id for item in study.items if item.catch}
+    columns = ("study_id", "rater", "position", "kind", "part", "text", "rating", "seconds", "saved_at")
+    rows: list[tuple] = []
     for number in range(RATERS):
         token = f"rater number {number}"
         ratings.begin(study, token)
-        rater, rows = rater_id(study.study_id, token), []
+        rater = rater_id(study.study_id, token)
         for position, showing in enumerate(order(study, rater), 1):
             fits = 0.0 if showing.item_id in catches else quality[showing.item_id] + rng.normal(0, 0.7)
             rating = int(rng.integers(6)) if number < CARELESS else int(np.clip(round(fits), 0, 5))
             key = (study.study_id, rater, position)
             rows.append((*key, "description", 0, WORDS[int(rng.integers(len(WORDS)))], None, 3.0, at))
             rows.append((*key, "rating", 0, None, rating, 1.0, at))
-        ratings._connection.executemany("INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    given = pa.table(dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True)))
+    ratings._connection.register("given", given).execute("INSERT INTO answers SELECT * FROM given")
 
 
 def test_thousands_of_ratings_through_the_real_store(tmp_path: Path, clap: Path) -> None:
