@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 import torch
+from pyarrow.csv import ParseOptions, read_csv
 
 from ard.clamps import Clamp
 from ard.degenerate import strict
@@ -26,9 +27,11 @@ from ard.steering_search import Bench
 from ard.steering_task import word_judge
 from ard.store import Run
 from precompute.__main__ import main
+from precompute.shards import Shards
 from tests.pipeline.test_run_small import arguments, copy, work  # noqa: F401 (fixtures)
 
 PROMPT = "Is it low?"
+LINES = ParseOptions(newlines_in_values=True)  # a random model says anything
 FAST = ("steering.max_new_tokens=10", "steering.values=[2,40]", "steering.candidates=3", "steering.random=4")
 
 
@@ -116,7 +119,10 @@ def test_every_row_can_be_recomputed(copy: Run, task: dict, lm: AudioLM) -> None
         moved = [b == "target" for a, b in zip(before, after, strict=True) if a == "source"]
         assert (row["samples"], row["sensitivity"]) == (len(moved), pytest.approx(np.mean(moved)))
         assert row["degenerate"] == pytest.approx(after.count("degenerate") / len(after))
-    follows(copy, rows)
+    follows(copy, rows, task)
+    assert run_stage(copy, "report") == 0
+    for name in ("steering", "steering_answers", "steering_comparators"):
+        assert read_csv(copy.path / f"report/{name}.csv", parse_options=LINES).num_rows == copy.read(name).num_rows > 0
     for example in copy.read("steering_examples").to_pylist():
         assert judge(example["baseline"]) == "source"
         assert judge(example["steered"]) == "target"
@@ -124,7 +130,15 @@ def test_every_row_can_be_recomputed(copy: Run, task: dict, lm: AudioLM) -> None
     assert (copy.path / "tables/steering.parquet").read_bytes() == first
 
 
-def follows(run: Run, rows: list[dict]) -> None:
+def mean_of(run: Run, label: str) -> torch.Tensor:
+    """Mean of x over the audio tokens, sinks left out, of the training clips with a label, all of them at once."""
+    clips = run.read("clips").filter((pc.field("status") == "ok") & (pc.field("split") == "train")).to_pylist()
+    return (
+        Shards(run, "layers.1").gather([c["clip_id"] for c in clips if label in c["labels"]], "audio").float().mean(0)
+    )
+
+
+def follows(run: Run, rows: list[dict], task: dict) -> None:
     """Every figure of `steering` and `steering_comparators` is a count over rows of `steering_answers`."""
     answers = run.read("steering_answers").to_pylist()
     compared = [
@@ -132,6 +146,10 @@ def follows(run: Run, rows: list[dict]) -> None:
         for r in run.read("steering_comparators").to_pylist()
     ]
     assert Counter(r["chosen"] for r in compared)[True] == 1
+    (norm,) = {r["norm"] for r in compared}
+    assert norm == pytest.approx(
+        float((mean_of(run, task["target_label"]) - mean_of(run, task["source_label"])).norm())
+    )
     seen = set()
     for row in [*rows, *compared]:
         place = ("method", "control", "sae_id", "value", *(() if row["control"] == "random_latent" else ("latent_id",)))

@@ -112,3 +112,11 @@ def test_a_tasks_own_clips_need_not_be_of_the_demo_world(tmp_path: Path) -> None
     (one,) = tasks_of(context(tmp_path, {"data": {"source": "audio"}, "steering": {"task": [ENTRY]}}))
     assert isinstance(one, RunTask)
     assert not one.fits(["high"])
+
+
+def test_a_repeated_answer_is_no_answer_unless_it_may_be_named(tmp_path: Path) -> None:
+    again = "It is treble. " * 3
+    for repeats, verdict in (("degenerate", "degenerate"), ("named", "target")):
+        own = {"data": {"source": "audio", "audio": "x"}, "steering": {"task": [ENTRY], "repeats": repeats}}
+        (one,) = tasks_of(context(tmp_path / repeats, own))
+        assert one.task.judge(again.replace("treble", one.task.target)) == verdict
