@@ -16,7 +16,10 @@ from precompute.runner import Runner
 from precompute.stages import STAGES
 from tests.fixtures.chat_server import Act, chat_server
 
-MAY_BE_EMPTY = ("human", "namings", "steering_examples")
+MAY_BE_EMPTY = (
+    *("human", "human_catches", "human_correlation", "namings", "steering_examples"),
+    *("judgements", "judge_agreement", "steering_judged"),
+)
 """Nobody has rated; no chat model named; two clips may show no change."""
 
 
