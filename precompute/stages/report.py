@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from precompute.report.about import clips, provenance, saes, scores
 from precompute.report.labels import labels
 from precompute.report.render import render
-from precompute.report.results import ablation, human, interpretability, steering
+from precompute.report.results import ablation, human, steering
+from precompute.report.table_1 import interpretability
 from precompute.stages.base import Context
 
 PARTS = (saes, scores, interpretability, human, steering, ablation, labels, clips, provenance)

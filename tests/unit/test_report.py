@@ -15,7 +15,8 @@ from precompute.report.blocks import Grid, Section, number, over_seeds, percent,
 from precompute.report.labels import labels
 from precompute.report.plots import Line, lines, ticks
 from precompute.report.render import cell, render
-from precompute.report.results import ablation, human, interpretability, steering
+from precompute.report.results import ablation, human, steering
+from precompute.report.table_1 import interpretability
 from precompute.stages.report import PARTS
 from tests.fixtures.run import SAE_ID, make_run
 
