@@ -53,7 +53,8 @@ class EvaluateConfig:
     bootstrap: Annotated[int, Field(ge=2)] = 1000
     """Resamples behind the 95 % intervals."""
     shuffles: Positive = 100
-    """Shuffles of labels and of names behind the chance controls of names; those of latents take at most 10."""
+    """Shuffles of labels and of names behind the checks (reading `clip` with τ); all other chance rows take at
+    most 10."""
     untrained: bool = True
     """Control: the default SAE as it was before its first training step."""
     stability_seeds: NotNegative = 0

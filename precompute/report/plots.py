@@ -19,6 +19,7 @@ class Line(NamedTuple):
     label: str
     x: Sequence[float]
     y: Sequence[float]
+    dashed: bool = False
 
 
 def lines(curves: Sequence[Line], x_label: str, y_label: str, title: str) -> str:
@@ -47,7 +48,7 @@ def lines(curves: Sequence[Line], x_label: str, y_label: str, title: str) -> str
     turned = f'transform="rotate(-90 12 {middle})"'
     parts.append(f'<text class="mid name" x="12" y="{middle}" {turned}>{escape(y_label)}</text>')
     for i, curve in enumerate(curves):
-        style = f's{i % COLOURS}" stroke-dasharray="{"none" if i < COLOURS else "5 3"}'
+        style = f's{i % COLOURS}" stroke-dasharray="{"5 3" if curve.dashed or i >= COLOURS else "none"}'
         path = " ".join(f"{across(x):.1f},{down(y):.1f}" for x, y in zip(curve.x, curve.y, strict=True))
         at = TOP + 8 + 16 * i
         parts.append(f'<polyline class="{style}" points="{path}"/>')

@@ -18,8 +18,8 @@ from precompute.stages.base import Context
 from precompute.stages.evaluate_data import Labelled, NamedConcepts
 
 COUNTS = ("matched", "predictions", "references")
-CURVE_SHUFFLES = 10
-"""Shuffles behind the chance curves over γ: below γ nearly every clip has something to match, which is dear."""
+FEW_SHUFFLES = 10
+"""Shuffles behind the chance curves over γ, and of the readings with fixed n, on which no check rests."""
 SHUFFLED = ("shuffled_labels", "shuffled_names")
 
 
@@ -115,14 +115,15 @@ def _clip_result(
     """Reading `clip` with τ, or with the n strongest names of a clip."""
     config, (n, tau) = bench.config, chosen
     carried, floor = bench.clips.carried[bench.clips.test], min(config.gammas)
-    mine, *others = (some.above(tau) if n is None else some.first(n) for some in (spoken[0], *spoken[1]))
+    shuffles = spoken[1] if n is None else spoken[1][:FEW_SHUFFLES]
+    mine, *others = (some.above(tau) if n is None else some.first(n) for some in (spoken[0], *shuffles))
     found = clip_reading(mine, carried, similarity, config.gamma, bench.weights, floor)
     made = Result(concepts, "clip", found, n, tau if n is None else None)
     if not others:
         return made
     rng = np.random.default_rng([bench.seed, 1])
     orders = [rng.permutation(len(carried)) for _ in others]
-    floors = [floor if i < CURVE_SHUFFLES else None for i in range(len(others))]
+    floors = [floor if i < FEW_SHUFFLES else None for i in range(len(others))]
     by_labels = [
         clip_reading(mine, carried[order], similarity, config.gamma, floor=low)
         for order, low in zip(orders, floors, strict=True)
@@ -157,7 +158,7 @@ def interpretability_rows(bench: Bench, result: Result) -> Iterator[dict[str, An
 
 def curve_rows(bench: Bench, result: Result) -> Iterator[dict[str, Any]]:
     """Rows of `interpretability_curve`; τ stays the one chosen at `evaluate.gamma`, so predictions are the same."""
-    few = {control: readings[:CURVE_SHUFFLES] for control, readings in result.shuffled.items()}
+    few = {control: readings[:FEW_SHUFFLES] for control, readings in result.shuffled.items()}
     for control, readings in {result.concepts.control: [result.found], **few}.items():
         key = _key(result, control) | {"tau": result.tau, "draws": len(readings)}
         for gamma in bench.config.gammas:
