@@ -8,6 +8,9 @@ from explorer.queries_base import Tables
 
 _ORDERED = {
     "interpretability": "reading DESC, control <> 'none', method, sae_id, n NULLS FIRST, seed, control",
+    "controls": 'passed, sae_id, "check", figure',
+    "comparisons": "reading, sae_id, other_method, other_control, n NULLS FIRST, figure",
+    "stability": "sae_id, seed, control",
     "human": "method",
     "steering": "task, source, target, NOT chosen, method, control, sae_id, latent_id, value",
     "ablation": "hookpoint, method, expansion NULLS FIRST",

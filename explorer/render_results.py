@@ -10,6 +10,7 @@ from typing import Any
 from explorer.queries_results import RESULTS as TABLES
 from explorer.render import METHOD_NAMES, absent, count, figure, sae_name, share
 from explorer.render_provenance import provenance
+from explorer.render_results_checks import checks
 
 __all__ = ["TABLES", "page"]
 
@@ -30,6 +31,7 @@ def page(tables: dict[str, list[Row]], manifest: Row, run: Path) -> str:
     """Every section, present or saying what makes it."""
     return (
         '<div class="results ard">'
+        + checks(tables["controls"], tables["comparisons"])
         + interpretability(tables["interpretability"], run)
         + labels(tables["labels"], run)
         + detected(tables["detection"], run)

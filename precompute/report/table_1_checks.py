@@ -65,12 +65,7 @@ def comparisons(run: Run) -> list[Grid]:
     for title, some, figures, folded in (
         ("Is ard better? Paired differences", main, ("f1", "map"), False),
         ("The same for precision and recall", main, ("precision", "recall"), True),
-        (
-            "With fixed numbers of predictions",
-            {k: v for k, v in groups.items() if k[2] is not None},
-            ("f1", "map"),
-            True,
-        ),
+        ("With fixed numbers of predictions", fixed, ("f1", "map"), True),
     ):
         header = ("SAE", "ard less", "reading")
         header += tuple(x for f in figures for x in (NAMES[f], "ard", "other", "difference"))

@@ -69,7 +69,10 @@ def test_listen(client: Client, own: Path) -> None:
 
 def test_results(client: Client) -> None:
     results: dict[str, Any] = client.predict(api_name="/results")
-    assert set(results) == {"interpretability", "human", "steering", "ablation", "saes"}
+    assert set(results) == {
+        *("interpretability", "controls", "comparisons", "stability"),
+        *("human", "steering", "ablation", "saes"),
+    }
     assert results["human"][0]["rating_mean"] == 4.25
     assert [r["sensitivity"] for r in results["steering"]] == [0.75, 0.0]
     assert len(results["interpretability"]) == 7
