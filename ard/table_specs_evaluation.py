@@ -79,8 +79,8 @@ EVALUATION: tuple[TableSpec, ...] = (
         "controls",
         "Checks of every evaluation, for method `ard` in the reading `clip` with τ: its names must find more than "
         "shuffled labels and names do, and the trained SAE more than the untrained one.",
-        column("check", STR, "What is held against it", choices=("shuffled_labels", "shuffled_names", "untrained_sae")),
         SAE_ID,
+        CONTROL,
         _READING,
         _FIGURE,
         column(
@@ -96,8 +96,8 @@ EVALUATION: tuple[TableSpec, ...] = (
         optional("expected", F32, "mAP that independence predicts for the shuffles (ard/chance.py)", "0–1"),
         count("draws", "Shuffles, or resamples"),
         column("sentence", STR, "The same in words"),
-        key="check sae_id reading figure",
-        sort="sae_id check figure",
+        key="sae_id control reading figure",
+        sort="sae_id control figure",
     ),
     table(
         "stability",

@@ -8,7 +8,7 @@ from explorer.queries_base import Tables
 
 _ORDERED = {
     "interpretability": "reading DESC, control <> 'none', method, sae_id, n NULLS FIRST, seed, control",
-    "controls": 'passed, sae_id, "check", figure',
+    "controls": "passed, sae_id, control, figure",
     "comparisons": "reading, sae_id, other_method, other_control, n NULLS FIRST, figure",
     "stability": "sae_id, seed, control",
     "human": "method",

@@ -29,7 +29,7 @@ def warnings(run: Run) -> list[str]:
 def checks(run: Run) -> list[Grid]:
     """Every check with its verdict."""
     rows = [
-        (r["sae_id"], CHECKS[r["check"]], NAMES[r["figure"]], "passed" if r["passed"] else FAILED, *_check(r))
+        (r["sae_id"], CHECKS[r["control"]], NAMES[r["figure"]], "passed" if r["passed"] else FAILED, *_check(r))
         for r in ordered([{**r, "method": "ard"} for r in _of(run, "controls")], run)
     ]
     note = (
@@ -43,7 +43,7 @@ def checks(run: Run) -> list[Grid]:
 
 def _check(r: Row) -> tuple[str, ...]:
     """Our figure, the control's, and the interval that decides: of the shuffles, or of the difference."""
-    what = "difference " if r["check"] == "untrained_sae" else "shuffles "
+    what = "difference " if r["control"] == "untrained_sae" else "shuffles "
     interval = NOTHING if r["low"] is None else f"{what}{number(r['low'], 3)} to {number(r['high'], 3)}"
     figures = (number(r[name], 3) for name in ("value", "chance"))
     return (*figures, interval, number(r["expected"], 3), whole(r["draws"]))

@@ -101,7 +101,7 @@ def _above_shuffles(r: Result) -> Iterator[Row]:
                     f"; the shuffles {'are' if sound else 'are not'} at chance: independence predicts {expected:.3f}"
                 )
             yield {
-                **{"check": control, "sae_id": r.concepts.sae_id, "reading": r.reading, "figure": name},
+                **{"control": control, "sae_id": r.concepts.sae_id, "reading": r.reading, "figure": name},
                 **{"passed": found.below(value), "value": value, "chance": found.mean, "low": found.low},
                 **{"high": found.high, "expected": expected, "draws": found.draws, "sentence": words + "."},
             }
@@ -119,7 +119,7 @@ def _above_untrained(sae_id: str, comparisons: Sequence[Row]) -> Iterator[Row]:
         )
         words += f", 95 % {low:.3f} to {high:.3f}, same resamples of the clips)." if low is not None else ")."
         yield {
-            **{"check": UNTRAINED, "sae_id": sae_id, "reading": "clip", "figure": row["figure"]},
+            **{"control": UNTRAINED, "sae_id": sae_id, "reading": "clip", "figure": row["figure"]},
             **{"passed": row["better"], "value": row["value"], "chance": row["other"], "low": low, "high": high},
             **{"expected": None, "draws": row["draws"], "sentence": words},
         }

@@ -193,11 +193,11 @@ def test_comparisons_are_differences_of_the_table_and_checks_follow_them(run: Ru
         assert (r["better"], r["worse"]) == (r["difference_low"] > 0, r["difference_high"] < 0)
         assert r["paired"] == ("clips" if r["reading"] == "clip" else "names")
     for r in run.read("controls").to_pylist():
-        if r["check"] == "untrained_sae":
+        if r["control"] == "untrained_sae":
             (same,) = [x for x in mine if x["other_control"] == "untrained_sae"] if r["figure"] == "f1" else [None]
             assert same is None or r["passed"] == same["better"]
         else:
-            (chance,) = table["clip", r["sae_id"], "ard", r["check"], None]
+            (chance,) = table["clip", r["sae_id"], "ard", r["control"], None]
             assert r["chance"] == pytest.approx(chance[r["figure"]], abs=1e-6)
             assert not r["passed"] or r["value"] > r["high"]
             assert (r["expected"] is not None) == (r["figure"] == "map")
