@@ -112,5 +112,4 @@ def paired(
     if len(drawn) != len(drawn_theirs):
         raise ValueError(f"{len(drawn)} and {len(drawn_theirs)} resamples; a paired interval needs the same ones.")
     found = interval(ours - theirs, np.asarray(drawn) - np.asarray(drawn_theirs))
-    known = found.low is not None and found.high is not None
-    return Difference(found, bool(known and found.low > 0), bool(known and found.high < 0))
+    return Difference(found, found.low is not None and found.low > 0, found.high is not None and found.high < 0)

@@ -79,8 +79,8 @@ class Reading(NamedTuple):
         The matching does not depend on γ, so only the pairs above it are counted again.
         """
         matched = float((self.assigned.value > gamma).sum()) if self.assigned is not None else self.matched
-        ratios = _ratios(*(np.array(v) for v in (matched, self.predictions, self.references)))
-        return (matched, *(float(v) for v in ratios))
+        precision, recall, f1 = _ratios(*(np.array(v) for v in (matched, self.predictions, self.references)))
+        return matched, float(precision), float(recall), float(f1)
 
 
 def match(similarity: Float[np.ndarray, "predictions references"], gamma: float) -> Int[np.ndarray, "pairs 2"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 from ard.store import Run
@@ -67,8 +68,8 @@ def comparisons(run: Run) -> list[Grid]:
         ("The same for precision and recall", main, ("precision", "recall"), True),
         ("With fixed numbers of predictions", fixed, ("f1", "map"), True),
     ):
-        header = ("SAE", "ard less", "reading")
-        header += tuple(x for f in figures for x in (NAMES[f], "ard", "other", "difference"))
+        of_figures = (x for f in figures for x in (NAMES[f], "ard", "other", "difference"))
+        header = ("SAE", "ard less", "reading", *of_figures)
         rows = [(*_words(key), *(x for f in figures for x in _compared(found.get(f)))) for key, found in some.items()]
         grids += _grid(title, header, rows, 3, "" if folded else note, folded=folded)
     return grids
@@ -157,7 +158,7 @@ def stability(run: Run) -> list[Grid]:
 
 
 def _grid(
-    title: str, header: tuple[str, ...], rows: list[tuple[str, ...]], words: int, note: str, *, folded: bool = False
+    title: str, header: tuple[str, ...], rows: Sequence[tuple[str, ...]], words: int, note: str, *, folded: bool = False
 ) -> list[Grid]:
     return [Grid(title, header, rows, words=words, folded=folded, note=note)] if rows else []
 

@@ -7,7 +7,7 @@ clip the entries above 0 take 1 GB. What is worked with is cut out first: some c
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from precompute.stages.evaluate_data import Labelled, NamedConcepts, texts_of, v
 from precompute.stages.names import Evidence
 from precompute.stages.scores_io import COLUMN, POLY, RANDOM, Probe, probe, probe_raw
 
-Matrix = np.ndarray | csc_matrix
+Matrix: TypeAlias = np.ndarray | csc_matrix
 """Scores [clips, latents]: dense for the raw dimensions of x, sparse for an SAE."""
 CENTRE_CLIPS = 1000
 """Training clips behind the centre of an untrained SAE."""
