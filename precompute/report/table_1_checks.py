@@ -68,7 +68,7 @@ def comparisons(run: Run) -> list[Grid]:
         ("The same for precision and recall", main, ("precision", "recall"), True),
         ("With fixed numbers of predictions", fixed, ("f1", "map"), True),
     ):
-        of_figures = (x for f in figures for x in (NAMES[f], "ard", "other", "difference"))
+        of_figures = (x for f in figures for x in (NAMES[f], "difference"))
         header = ("SAE", "ard less", "reading", *of_figures)
         rows = [(*_words(key), *(x for f in figures for x in _compared(found.get(f)))) for key, found in some.items()]
         grids += _grid(title, header, rows, 3, "" if folded else note, folded=folded)
@@ -83,11 +83,11 @@ def _words(key: tuple[Any, ...]) -> tuple[str, str, str]:
 
 def _compared(r: Row | None) -> tuple[str, ...]:
     if r is None:
-        return (NOTHING,) * 4
+        return NOTHING, NOTHING
     verdict = "better" if r["better"] else "worse" if r["worse"] else "not told apart"
     low, high = r["difference_low"], r["difference_high"]
     interval = "" if low is None or high is None else f" [{low:+.3f} to {high:+.3f}]"
-    return verdict, number(r["value"], 3), number(r["other"], 3), f"{r['difference']:+.3f}{interval}"
+    return verdict, f"{r['difference']:+.3f}{interval}"
 
 
 def curves(run: Run) -> list[Grid | Plot]:
