@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numba
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.sparse import csr_matrix
 
-_CHUNK_VALUES = 1 << 24
+from ard.matching import Pairs, pairs
+from ard.predictions import Said
+
 _DIGITS = 6  # cosines of equal texts differ in the last bits of float32; to this many digits they are one rank
 
 
@@ -35,117 +38,169 @@ def ranked(values: Float[np.ndarray, "names classes"]) -> Similarity:
     return Similarity(values, rank.reshape(values.shape), len(levels))
 
 
-def average_precision(values: Float[np.ndarray, " pairs"], positive: Bool[np.ndarray, " pairs"]) -> float:
-    """AP = Σ_k (R_k − R_{k−1}) P_k, highest value first, equal values one rank; 0 without a positive."""
-    if not positive.any():
-        return 0.0
-    order = np.argsort(-values, kind="stable")
-    values, hits = values[order], np.cumsum(positive[order])
-    last = np.append(values[1:] != values[:-1], True).nonzero()[0]
-    return float(np.sum(np.diff(hits[last], prepend=0) * hits[last] / (last + 1)) / hits[-1])
-
-
 def class_average_precision(
-    predicted: Bool[np.ndarray, "clips names"], carried: Bool[np.ndarray, "clips classes"], similarity: Similarity
+    said: Said, carried: Bool[np.ndarray, "clips classes"], similarity: Similarity, found: Pairs | None = None
 ) -> float | None:
-    """AP over each class's own pairs, averaged over the classes that some clip carries; None without any."""
-    clip, name = predicted.nonzero()
-    silent = (~predicted.any(1)).nonzero()[0]
-    clip = np.concatenate([clip, silent])
-    areas = []
-    for c in carried.any(0).nonzero()[0]:
-        values = np.concatenate([similarity.values[name, c], np.full(len(silent), -np.inf)])
-        areas.append(average_precision(values, carried[clip, c]))
-    return float(np.mean(areas)) if areas else None
+    """AP over each class's own pairs, averaged over the classes that some clip carries; None without any.
+
+    A clip without a prediction enters with one of no similarity to anything.
+    """
+    there = carried.any(0).nonzero()[0]
+    if not len(there):
+        return None
+    found = found or pairs(said, carried)
+    names, classes = similarity.values.shape
+    silent = said.per_clip == 0
+    hits = np.bincount(found.name * classes + found.labels, minlength=names * classes).reshape(names, classes)
+    hits = np.vstack([hits[:, there], carried[silent][:, there].sum(0)]).astype(np.float64)
+    count = np.append(np.bincount(said.name, minlength=names), silent.sum())
+    rank = np.vstack([similarity.rank[:, there], np.full(len(there), similarity.ranks)])
+    order = np.argsort(rank, axis=0, kind="stable")
+    rank, hits = np.take_along_axis(rank, order, 0), np.take_along_axis(hits, order, 0)
+    # Equal values are one rank: each hit counts with the precision at the end of its rank.
+    last = np.vstack([rank[1:] != rank[:-1], np.ones((1, len(there)), bool)])
+    end = np.where(last, np.arange(len(rank))[:, None], len(rank))
+    end = np.minimum.accumulate(end[::-1], 0)[::-1]
+    precision = divide(np.cumsum(hits, 0), np.cumsum(count[order], 0))
+    areas = divide((hits * np.take_along_axis(precision, end, 0)).sum(0), hits.sum(0))
+    return float(areas.mean())
 
 
 def pooled_average_precision(
-    predicted: Bool[np.ndarray, "clips names"], carried: Bool[np.ndarray, "clips classes"], similarity: Similarity
+    said: Said, carried: Bool[np.ndarray, "clips classes"], similarity: Similarity, found: Pairs | None = None
 ) -> float:
     """AP over every prediction of every clip with every class, positive if the clip carries the class.
 
     A clip without a prediction enters with one that is less similar to every class than any other pair.
     """
-    silent = ~predicted.any(1)
-    pairs = predicted.T.astype(np.float32) @ carried.astype(np.float32)
-    said = np.repeat(predicted.sum(0), carried.shape[1])
-    rank, ranks = similarity.rank.ravel(), similarity.ranks + 1
-    hits = np.bincount(rank, weights=pairs.ravel(), minlength=ranks)
-    total = np.bincount(rank, weights=said, minlength=ranks)
+    found = found or pairs(said, carried)
+    silent = said.per_clip == 0
+    hits = np.bincount(similarity.rank[found.name, found.labels], minlength=similarity.ranks + 1).astype(np.float64)
     hits[-1] += carried[silent].sum()
-    total[-1] += silent.sum() * carried.shape[1]
-    return float(_area(hits[None], total[None])[0])
+    return float(_area(hits, _said_at(said, similarity)))
+
+
+def _said_at(said: Said, similarity: Similarity) -> Float[np.ndarray, " ranks"]:
+    """Pairs at each rank, positive or not; the last rank is that of clips without a prediction."""
+    spoken = np.bincount(said.name, minlength=len(similarity.values)).astype(np.float64)
+    return _at_ranks(np.repeat(spoken[:, None], similarity.values.shape[1], 1), (said.per_clip == 0).sum(), similarity)
+
+
+def _at_ranks(counts: np.ndarray, silent: float, similarity: Similarity) -> Float[np.ndarray, " ranks"]:
+    """Sum of counts [names, classes] at each rank, and what clips without a prediction add to the last one."""
+    total = np.bincount(similarity.rank.ravel(), weights=counts.ravel(), minlength=similarity.ranks + 1)
+    total[-1] += silent * similarity.values.shape[1]
+    return total
+
+
+def independent_average_precision(
+    spoken: Float[np.ndarray, " names"],
+    share: Float[np.ndarray, " classes"],
+    silent: float,
+    silent_share: Float[np.ndarray, " classes"],
+    similarity: Similarity,
+) -> float:
+    """The AP to expect if what clips carry had nothing to do with what is said of them. Ours.
+
+        positives at rank k = Σ_{pairs (a, c) of rank k} spoken_a · share_c        pairs at rank k = Σ spoken_a
+
+    Args:
+        spoken: how often each name is said.
+        share: share of the predictions whose clip carries each class.
+        silent: clips without a prediction.
+        silent_share: share of these that carry each class.
+        similarity: of the names with the classes.
+    """
+    spoken, share = np.asarray(spoken, dtype=np.float64), np.asarray(share, dtype=np.float64)
+    hits = _at_ranks(np.outer(spoken, share), 0, similarity)
+    hits[-1] += silent * float(np.sum(silent_share))
+    return float(_area(hits, _at_ranks(np.repeat(spoken[:, None], len(share), 1), silent, similarity)))
 
 
 class PairRanking(NamedTuple):
     """The same pairs, cut into ranks that hold a positive one, ready for many resamples of the clips."""
 
     positives: csr_matrix
-    """Positive pairs of each clip at each rank, [clips, ranks]; the last rank is that of clips without a prediction."""
+    """Positive pairs at each rank of each clip, [ranks, clips]; the last rank is that of clips without a prediction."""
     pairs: csr_matrix
-    """Classes of each name at each rank, [names + 1, ranks]; the last "name" stands for no prediction."""
+    """Classes at each rank of each name, [ranks, names + 1]; the last "name" stands for no prediction."""
     predicted: csr_matrix
-    """[clips, names + 1]."""
+    """[names + 1, clips]."""
 
     @classmethod
     def build(
         cls,
-        predicted: Bool[np.ndarray, "clips names"],
+        said: Said,
         carried: Bool[np.ndarray, "clips classes"],
         similarity: Similarity,
+        found: Pairs | None = None,
     ) -> PairRanking:
         """Count the pairs of every clip and name."""
+        found = found or pairs(said, carried)
         names, classes = similarity.values.shape
-        silent = ~predicted.any(1)
-        clip, name, label = _positive_pairs(predicted, carried)
-        levels, at = np.unique(similarity.rank[name, label], return_inverse=True)
-        per_clip = np.where(silent, carried.sum(1), 0)
+        silent = (said.per_clip == 0).nonzero()[0]
+        levels, at = np.unique(similarity.rank[found.name, found.labels], return_inverse=True)
         last = len(levels)
         positives = _counted(
-            np.append(clip, np.arange(len(carried))),
-            np.append(at, np.full(len(carried), last)),
-            np.append(np.ones(len(at)), per_clip),
-            (len(carried), last + 1),
+            np.append(at, np.full(len(silent), last)),
+            np.append(found.clips, silent),
+            np.append(np.ones(len(at)), carried[silent].sum(1)),
+            (last + 1, said.clips),
         )
-        used = predicted.any(0).nonzero()[0]
+        used = np.unique(said.name)
         # A pair belongs to the first rank that is not above it; below the lowest positive it joins the last.
         bucket = np.searchsorted(levels, similarity.rank[used]).ravel()
         owner = np.append(np.repeat(used, classes), np.full(classes, names))
-        pairs = _counted(owner, np.append(bucket, np.full(classes, last)), np.ones(len(owner)), (names + 1, last + 1))
-        return cls(positives, pairs, csr_matrix(np.column_stack([predicted, silent]).astype(np.float64)))
+        ranks = np.append(bucket, np.full(classes, last))
+        counted = _counted(ranks, owner, np.ones(len(owner)), (last + 1, names + 1))
+        name, clip = np.append(said.name, np.full(len(silent), names)), np.append(said.clip, silent)
+        predicted = _counted(name, clip, np.ones(len(name)), (names + 1, said.clips))
+        return cls(positives, counted, predicted)
 
     def average_precision(self, weights: Float[np.ndarray, "draws clips"]) -> Float[np.ndarray, " draws"]:
-        """AP of each resample; resamples are worked through in parts to bound memory."""
-        step = max(1, _CHUNK_VALUES // self.pairs.shape[1])
-        parts = [self._some(weights[start : start + step].T) for start in range(0, len(weights), step)]
-        return np.concatenate(parts) if parts else np.zeros(0)
+        """AP of each resample, in one walk along the ranks."""
+        w = np.ascontiguousarray(weights.T)
+        spoken = self.predicted @ w
+        a, b = self.positives, self.pairs
+        area = np.zeros(len(weights))
+        _walk(a.indptr, a.indices, a.data, b.indptr, b.indices, b.data, w, spoken, area)
+        return area
 
-    def _some(self, w: np.ndarray) -> np.ndarray:
-        total = self.pairs.T.dot(self.predicted.T.dot(w))
-        return _area(self.positives.T.dot(w).T, total.T)
 
-
-def _positive_pairs(predicted: np.ndarray, carried: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Clip, name and class of every prediction with every class of its clip."""
-    clip, name = predicted.nonzero()
-    per_clip = carried.sum(1)
-    first = np.cumsum(per_clip) - per_clip
-    count = per_clip[clip]
-    within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    label = carried.nonzero()[1][np.repeat(first[clip], count) + within]
-    return np.repeat(clip, count), np.repeat(name, count), label
+@numba.njit(cache=True, nogil=True)
+def _walk(hit_ptr, hit_clip, hit_count, pair_ptr, pair_name, pair_count, w, spoken, area):
+    """Σ_k (R_k − R_{k−1}) P_k of every resample: running sums of positives and of pairs along the ranks."""
+    draws = w.shape[1]
+    found, total, now = np.zeros(draws), np.zeros(draws), np.zeros(draws)
+    for rank in range(len(hit_ptr) - 1):
+        now[:] = 0.0
+        for e in range(hit_ptr[rank], hit_ptr[rank + 1]):
+            clip, count = hit_clip[e], hit_count[e]
+            for d in range(draws):
+                now[d] += count * w[clip, d]
+        for e in range(pair_ptr[rank], pair_ptr[rank + 1]):
+            name, count = pair_name[e], pair_count[e]
+            for d in range(draws):
+                total[d] += count * spoken[name, d]
+        for d in range(draws):
+            found[d] += now[d]
+            if now[d] > 0:  # then total is too
+                area[d] += now[d] * found[d] / total[d]
+    for d in range(draws):
+        if found[d] > 0:
+            area[d] /= found[d]
 
 
 def _counted(rows: np.ndarray, columns: np.ndarray, amounts: np.ndarray, shape: tuple[int, int]) -> csr_matrix:
-    return csr_matrix((amounts, (rows, columns)), shape=shape)
+    return csr_matrix((amounts.astype(np.float64), (rows, columns)), shape=shape)
 
 
 def _area(hits: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """AP of each row from the positives and the pairs at each rank."""
-    found = np.cumsum(hits, 1)
-    return divide(divide(hits * found, np.cumsum(total, 1)).sum(1), found[:, -1])
+    """AP from the positives and the pairs at each rank."""
+    found = np.cumsum(hits)
+    return divide(divide(hits * found, np.cumsum(total)).sum(), found[-1])
 
 
 def divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Quotient a / b, and 0 where b is not above 0."""
-    return np.divide(a, b, out=np.zeros(np.shape(a)), where=b > 0)
+    return np.divide(a, b, out=np.zeros(np.broadcast_shapes(np.shape(a), np.shape(b))), where=np.asarray(b) > 0)

@@ -36,9 +36,12 @@ from ard.average_precision import (
     divide,
     pooled_average_precision,
 )
+from ard.matching import Assigned, assign, pairs
+from ard.predictions import Said
 from ard.resampling import Estimate, interval
 
-PERCENTILE = 99
+FIGURES = ("precision", "recall", "f1", "map")
+"""Figures of a reading, in the order of `Reading.resampled`."""
 
 
 class InterpretabilityError(ValueError):
@@ -57,6 +60,10 @@ class Reading(NamedTuple):
     matched: float
     predictions: float
     references: float
+    assigned: Assigned | None = None
+    """Matched pairs above the floor, for other γ."""
+    resampled: Float[np.ndarray, "figures draws"] | None = None
+    """`FIGURES` in every resample that two methods share: of the clips, or for `vocabulary` of all names."""
 
     @classmethod
     def of(
@@ -65,6 +72,15 @@ class Reading(NamedTuple):
         """From precision, recall, F1 and AP, and the sums of matches, predictions and references."""
         precision, recall, f1, area = figures
         return cls(precision, recall, f1, area, map_classes, *sums)
+
+    def at(self, gamma: float) -> tuple[float, float, float, float]:
+        """Matches, precision, recall and F1 of the same predictions at another γ, not below the floor.
+
+        The matching does not depend on γ, so only the pairs above it are counted again.
+        """
+        matched = float((self.assigned.value > gamma).sum()) if self.assigned is not None else self.matched
+        precision, recall, f1 = _ratios(*(np.array(v) for v in (matched, self.predictions, self.references)))
+        return matched, float(precision), float(recall), float(f1)
 
 
 def match(similarity: Float[np.ndarray, "predictions references"], gamma: float) -> Int[np.ndarray, "pairs 2"]:
@@ -75,18 +91,43 @@ def match(similarity: Float[np.ndarray, "predictions references"], gamma: float)
 
 
 def vocabulary(
-    similarity: Similarity, gamma: float, weights: Float[np.ndarray, "draws names"] | None = None
+    similarity: Similarity,
+    gamma: float,
+    weights: Float[np.ndarray, "draws names"] | None = None,
+    shared: Float[np.ndarray, "draws names"] | None = None,
 ) -> Reading:
-    """Reading `vocabulary`; `weights` resample the names, while the matching stays as it was found."""
+    """Reading `vocabulary`; the matching stays as it was found in every resample.
+
+    Args:
+        similarity: of the distinct names with the classes.
+        gamma: similarity above which a matched pair counts.
+        weights: resample the names, for the intervals.
+        shared: resample the names of all methods together, for `resampled`: a name of two methods then counts as often
+            in both.
+    """
+    everything = match(similarity.values, -np.inf)
+    value = similarity.values[everything[:, 0], everything[:, 1]]
+    found = everything[value > gamma]
     names, classes = similarity.values.shape
-    pairs = match(similarity.values, gamma)
+    figures = _vocabulary_figures(similarity.rank, found)
+    estimates = _estimates(figures, np.ones((1, names)), weights)
+    reading = Reading.of(estimates, (float(len(found)), float(names), float(classes)))
+    resampled = None if shared is None else np.stack(figures(shared))
+    return reading._replace(assigned=Assigned(np.zeros(len(value), int), value), resampled=resampled)
+
+
+def _vocabulary_figures(rank: np.ndarray, found: np.ndarray) -> Callable[[np.ndarray], tuple[np.ndarray, ...]]:
+    """Figures under weights of the names; `rank` [names, classes], `found` the matched pairs."""
+    names, classes = rank.shape
     matched = np.zeros(names)
-    matched[pairs[:, 0]] = 1
-    levels, at = np.unique(similarity.rank[pairs[:, 0], pairs[:, 1]], return_inverse=True)
+    matched[found[:, 0]] = 1
+    levels, at = np.unique(rank[found[:, 0], found[:, 1]], return_inverse=True)
     hits_at = np.zeros((names, len(levels)))
-    hits_at[pairs[:, 0], at] = 1
+    hits_at[found[:, 0], at] = 1
     # Pairs of each name that are ranked no lower than each match.
-    above = (similarity.rank[:, :, None] <= levels).sum(1).astype(np.float64)
+    width = len(levels) + 1
+    place = np.searchsorted(levels, rank) + width * np.arange(names)[:, None]
+    above = np.bincount(place.ravel(), minlength=names * width).reshape(names, width)[:, :-1].cumsum(1)
 
     def figures(w: np.ndarray) -> tuple[np.ndarray, ...]:
         # A resample may hold more matches than there are references; recall cannot.
@@ -95,114 +136,65 @@ def vocabulary(
         area = divide(divide(at_rank * np.cumsum(at_rank, 1), w @ above).sum(1), wanted)
         return *_ratios(hits, w.sum(1), wanted), np.minimum(area, 1)
 
-    estimates = _estimates(figures, np.ones((1, names)), weights)
-    return Reading.of(estimates, (float(len(pairs)), float(names), float(classes)))
+    return figures
 
 
 def clip_reading(
-    predicted: Bool[np.ndarray, "clips names"],
+    said: Said,
     carried: Bool[np.ndarray, "clips classes"],
     similarity: Similarity,
     gamma: float,
     weights: Float[np.ndarray, "draws clips"] | None = None,
+    floor: float | None = None,
 ) -> Reading:
     """Reading `clip`. With `weights`, which resample the clips, figures have intervals and classes their own AP.
+
+    Args:
+        said: predictions of each clip; names are rows of `similarity`.
+        carried: classes of each clip.
+        similarity: of names with classes.
+        gamma: similarity above which a matched pair counts.
+        weights: how often each clip occurs in each resample.
+        floor: lowest γ that will be asked for (`Reading.at`); γ if not given.
 
     Raises:
         InterpretabilityError: shapes differ.
     """
     shape = similarity.values.shape
-    if predicted.shape != (len(carried), shape[0]) or carried.shape[1] != shape[1]:
+    top = int(said.name.max(initial=-1))
+    if said.clips != len(carried) or carried.shape[1] != shape[1] or top >= shape[0]:
         raise InterpretabilityError(
-            f"predicted {predicted.shape}, carried {carried.shape} and similarity {shape} do not fit; give "
-            "[clips, names], [clips, classes] and [names, classes]."
+            f"predictions of {said.clips} clips with names up to {top}, carried {carried.shape} and similarity {shape} "
+            "do not fit; give the same clips, [clips, classes] and [names, classes]."
         )
-    matched = matched_per_clip(predicted, carried, similarity, gamma)
-    given, wanted = predicted.sum(1).astype(float), carried.sum(1).astype(float)
+    found = pairs(said, carried)
+    assigned = assign(found, similarity.values, gamma if floor is None else min(floor, gamma))
+    matched = assigned.per_clip(gamma, len(carried))
+    given, wanted = said.per_clip.astype(float), carried.sum(1).astype(float)
     sums = float(matched.sum()), float(given.sum()), float(wanted.sum())
     if weights is None:
-        area = pooled_average_precision(predicted, carried, similarity)
+        area = pooled_average_precision(said, carried, similarity, found)
         ratios = (float(v[0]) for v in _ratios(*(np.array([x]) for x in sums)))
-        return Reading.of([Estimate(v) for v in (*ratios, area)], sums)
-    ranking = PairRanking.build(predicted, carried, similarity)
+        return Reading.of([Estimate(v) for v in (*ratios, area)], sums)._replace(assigned=assigned)
+    ranking = PairRanking.build(said, carried, similarity, found)
 
     def figures(w: np.ndarray) -> tuple[np.ndarray, ...]:
         return *_ratios(w @ matched, w @ given, w @ wanted), ranking.average_precision(w)
 
-    estimates = _estimates(figures, np.ones((1, len(carried))), weights)
-    return Reading.of(estimates, sums, class_average_precision(predicted, carried, similarity))
-
-
-def matched_per_clip(
-    predicted: Bool[np.ndarray, "clips names"],
-    carried: Bool[np.ndarray, "clips classes"],
-    similarity: Similarity,
-    gamma: float,
-) -> Float[np.ndarray, " clips"]:
-    """Number of matched pairs above γ of each clip."""
-    values, near = similarity.values, (similarity.values > gamma).astype(np.float32)
-    # Only a clip that has some pair above γ can have a match; for the others there is nothing to assign.
-    worth = (((predicted.astype(np.float32) @ near) > 0) & carried).any(1)
-    out = np.zeros(len(carried))
-    for clip in worth.nonzero()[0].tolist():
-        block = values[predicted[clip].nonzero()[0][:, None], carried[clip].nonzero()[0]]
-        rows, columns = linear_sum_assignment(block, maximize=True)
-        out[clip] = np.count_nonzero(block[rows, columns] > gamma)
-    return out
-
-
-def percentile_scale(scores: Float[np.ndarray, "clips latents"]) -> Float[np.ndarray, " latents"]:
-    """What one latent's clip scores are divided by: their 99th percentile on the probing set.
-
-    Without it, latents that are always on would win every clip. Ours: where the percentile is not above 0 (the latent
-    fires in less than one clip of a hundred) the largest score takes its place; infinite where that is not above 0
-    either, so that the latent predicts nothing.
-    """
-    scale = np.percentile(scores, PERCENTILE, axis=0).astype(np.float64)
-    largest = scores.max(0)
-    scale = np.where(scale > 0, scale, largest)
-    return np.where(scale > 0, scale, np.inf)
-
-
-def name_scores(
-    scaled: Float[np.ndarray, "clips latents"], group: Int[np.ndarray, " latents"], names: int
-) -> Float[np.ndarray, "clips names"]:
-    """The best scaled clip score among the latents of each name; −∞ for a name of none; group −1 has no name."""
-    out = np.full((len(scaled), names), -np.inf)
-    order = np.argsort(group, kind="stable")
-    order = order[group[order] >= 0]
-    if len(order):
-        present, starts = np.unique(group[order], return_index=True)
-        out[:, present] = np.maximum.reduceat(scaled[:, order], starts, axis=1)
-    return out
-
-
-def predict(
-    scores: Float[np.ndarray, "clips names"], *, tau: float | None = None, n: int | None = None
-) -> Bool[np.ndarray, "clips names"]:
-    """Names with a score above τ, or the n highest above 0 (equal scores in the order of the names).
-
-    Raises:
-        InterpretabilityError: both or neither of τ and n are given.
-    """
-    if (tau is None) == (n is None):
-        raise InterpretabilityError(f"tau is {tau} and n is {n}; give one of them.")
-    if tau is not None:
-        return scores > tau
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :n]
-    out = np.zeros(scores.shape, dtype=bool)
-    np.put_along_axis(out, best, True, axis=1)
-    return out & (scores > 0)
+    drawn = np.stack(figures(np.vstack([np.ones(len(carried)), weights])))
+    estimates = [interval(float(v[0]), v[1:]) for v in drawn]
+    by_class = class_average_precision(said, carried, similarity, found)
+    return Reading.of(estimates, sums, by_class)._replace(assigned=assigned, resampled=drawn[:, 1:])
 
 
 def choose_tau(
-    scores: Float[np.ndarray, "clips names"],
+    said: Said,
     carried: Bool[np.ndarray, "clips classes"],
     similarity: Similarity,
     gamma: float,
     taus: tuple[float, ...],
 ) -> float:
-    """The τ with the highest F1 on these clips.
+    """The τ with the highest F1 on these clips; `said` holds all that fires.
 
     Of several the one whose predictions are nearest in number to the references, then the lowest.
 
@@ -214,9 +206,9 @@ def choose_tau(
     wanted = int(carried.sum())
     tried = []
     for tau in taus:
-        predicted = predict(scores, tau=tau)
-        given = int(predicted.sum())
-        hits = matched_per_clip(predicted, carried, similarity, gamma).sum()
+        some = said.above(tau)
+        given = len(some.name)
+        hits = len(assign(pairs(some, carried), similarity.values, gamma).value)
         tried.append((-2 * hits / max(1, given + wanted), abs(given - wanted), tau))
     return min(tried)[2]
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.sparse import csc_matrix
 from scipy.stats import rankdata
 
 _CHUNK_VALUES = 1 << 22
@@ -30,32 +31,52 @@ class Purity(NamedTuple):
 
 
 def auroc(
-    scores: Float[np.ndarray, "clips latents"], labels: Bool[np.ndarray, "clips classes"]
+    scores: Float[np.ndarray, "clips latents"] | csc_matrix, labels: Bool[np.ndarray, "clips classes"]
 ) -> Float[np.ndarray, "latents classes"]:
     """P(score of a clip with the class > score of one without), ties counting one half.
 
     By the rank-sum statistic with mid-ranks: AUROC = (R⁺ − n⁺(n⁺ + 1)/2) / (n⁺ n⁻), R⁺ the sum of the ranks of the
     clips with the class (Mann and Whitney 1947). NaN for a class that all clips or no clip carries. Latents are taken
-    in chunks, so memory does not grow with their number.
+    in chunks, so memory does not grow with their number. Sparse scores are never negative and absent ones are 0: these
+    share one rank, so only the others are ranked.
 
     Raises:
         LabelError: shapes differ, a label is neither 0 nor 1, or a score is not finite.
     """
-    scores, truth = np.asarray(scores), _as_bool(labels)
-    if scores.ndim != 2 or len(scores) != len(truth):
+    sparse = isinstance(scores, csc_matrix)
+    scores, truth = scores if sparse else np.asarray(scores), _as_bool(labels)
+    if len(scores.shape) != 2 or scores.shape[0] != len(truth):
         raise LabelError(f"scores has shape {scores.shape} and labels {truth.shape}; both need one row a clip.")
-    if not np.isfinite(scores).all():
+    values = scores.data if sparse else scores
+    if not np.isfinite(values).all():
         raise LabelError("Some scores are not finite; leave those clips out or score them again.")
+    if sparse and values.min(initial=0) < 0:
+        raise LabelError(f"A score is {values.min()}; where an absent one means 0, none may be below 0.")
     positives = truth.sum(0).astype(np.float64)
     pairs = positives * (len(truth) - positives)
     weights = truth.astype(np.float64)
     result = np.full((scores.shape[1], truth.shape[1]), np.nan)
-    step = max(1, _CHUNK_VALUES // max(1, len(scores)))
+    step = max(1, _CHUNK_VALUES // max(1, len(truth)))
     for start in range(0, scores.shape[1], step):
-        ranks = rankdata(scores[:, start : start + step], method="average", axis=0)
-        wins = ranks.T @ weights - positives * (positives + 1) / 2
+        some = scores[:, start : start + step]
+        sums = _rank_sums(some, weights) if sparse else rankdata(some, method="average", axis=0).T @ weights
+        wins = sums - positives * (positives + 1) / 2
         np.divide(wins, pairs, out=result[start : start + step], where=pairs > 0)
     return result
+
+
+def _rank_sums(scores: csc_matrix, weights: np.ndarray) -> np.ndarray:
+    """Sum of the mid-ranks of the clips of each class, [latents, classes]: zeros come first and share one rank."""
+    above = scores.astype(np.float64)
+    above.eliminate_zeros()
+    entries = np.diff(above.indptr)
+    zeros = len(weights) - entries
+    for j in entries.nonzero()[0].tolist():
+        span = slice(above.indptr[j], above.indptr[j + 1])
+        above.data[span] = rankdata(above.data[span], method="average")
+    shared = (zeros + 1) / 2
+    above.data += np.repeat(zeros - shared, entries)
+    return above.T @ weights + np.outer(shared, weights.sum(0))
 
 
 def auroc_resampled(

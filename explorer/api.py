@@ -146,7 +146,7 @@ class Api:
         return {"baseline": result.baseline, "steered": result.steered, "note": result.note}
 
     def results(self) -> dict[str, list[dict[str, Any]]]:
-        """Every table of results, row by row: interpretability, human, steering, ablation, saes; empty if not made."""
+        """Every table of results, row by row: see RESULTS in queries_results.py; empty if not made."""
         return {name: self.queries.results(name) for name in RESULTS}
 
     def _audio(self, audio: Any) -> Path:

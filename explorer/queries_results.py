@@ -8,6 +8,9 @@ from explorer.queries_base import Tables
 
 _ORDERED = {
     "interpretability": "reading DESC, control <> 'none', method, sae_id, n NULLS FIRST, seed, control",
+    "controls": "passed, sae_id, control, figure",
+    "comparisons": "reading, sae_id, other_method, other_control, n NULLS FIRST, figure",
+    "stability": "sae_id, seed, control",
     "human": "method",
     "human_catches": "rater NULLS FIRST",
     "human_correlation": "raters, method <> 'all', method, figure <> 'monosemanticity', figure",

@@ -9,6 +9,7 @@ from explorer.render import count, figure, share
 from explorer.render_ablation import ablation
 from explorer.render_human import human
 from explorer.render_provenance import provenance
+from explorer.render_results_checks import checks
 from explorer.render_steering_results import steering
 from explorer.render_tables import Cell, Row, absence, method, sae, section, table, with_spread
 
@@ -21,6 +22,7 @@ def page(tables: dict[str, list[Row]], manifest: Row, run: Path) -> str:
     """Every section, present or saying what makes it."""
     return (
         '<div class="results ard">'
+        + checks(tables["controls"], tables["comparisons"])
         + interpretability(tables["interpretability"], run)
         + labels(tables["labels"], run)
         + detected(tables["detection"], run)

@@ -36,6 +36,13 @@ class EvaluateConfig:
 
     gamma: Annotated[float, Field(gt=-1, lt=1)] = 0.7
     """Similarity above which a matched pair counts (paper: 0.7)."""
+    gammas: Annotated[tuple[Annotated[float, Field(gt=-1, lt=1)], ...], Field(min_length=1)] = (
+        *(0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65),
+        *(0.7, 0.75, 0.8, 0.85, 0.9, 0.95),
+    )
+    """Values of γ of the curve; τ stays the one chosen at `gamma`."""
+    text: Literal["name", "description"] = "name"
+    """What of a concept is matched with the classes and heard in the clips: its short name, or its description."""
     predictions: tuple[Positive, ...] = (1, 3, 5, 10)
     """Fixed numbers of predictions a clip, beside the threshold τ."""
     taus: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
@@ -46,10 +53,13 @@ class EvaluateConfig:
     """Split that is measured; where a run has no such split, the other half."""
     bootstrap: Annotated[int, Field(ge=2)] = 1000
     """Resamples behind the 95 % intervals."""
-    shuffles: Positive = 10
-    """Shuffles of labels and of names behind the chance controls."""
+    shuffles: Positive = 100
+    """Shuffles of labels and of names behind the checks (reading `clip` with τ); all other chance rows take at
+    most 10."""
     untrained: bool = True
     """Control: the default SAE as it was before its first training step."""
+    stability_seeds: NotNegative = 0
+    """Further seeds with which the default SAE is trained again, to see which of its concepts return; 0: none."""
 
 
 Text = Annotated[str, Field(min_length=1)]

@@ -22,6 +22,8 @@ class Grid:
     """`paper`: figures printed in the paper, which this run did not measure."""
     folded: bool = False
     """Shown only when asked for."""
+    note: str = ""
+    """What it shows and does not show, below it."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Section:
     """Why there is no figure of the run; empty where there is one."""
     command: str = ""
     """Makes what is missing."""
+    warnings: list[str] = field(default_factory=list)
+    """Checks that did not pass: shown in red, before everything else."""
 
 
 def number(value: float | None, digits: int = 2) -> str:

@@ -175,14 +175,17 @@ _DECLARED = (
     ),
     _stage(
         "evaluate",
-        version=2,
+        version=3,
         needs=(
             *("clips", "activations", "sae", "latents", "representatives", "embeddings"),
             *("monosemanticity", "captions", "names"),
         ),
         uses=_evaluate,
-        models=("clap", "namer"),
-        tables=("interpretability", "detection", "recovery", "purity", "localisation"),
+        models=("clap", "namer", "audio_lm"),
+        tables=(
+            *("interpretability", "interpretability_curve", "comparisons", "controls"),
+            *("detection", "recovery", "purity", "localisation", "stability"),
+        ),
     ),
     _stage(
         "steering",

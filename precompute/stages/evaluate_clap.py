@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from ard.interpretability import percentile_scale
 from ard.name_quality import STRONG, SoundOfName
 from ard.naming import NO_NAME
+from ard.percentile import percentile_scale
 from ard.resampling import bootstrap_weights
 from precompute.stages.base import Context
 from precompute.stages.evaluate_data import Labelled, NamedConcepts, vectors
+from precompute.stages.evaluate_scores import Matrix, dense, part
 
 
 class NameBench:
@@ -28,7 +29,7 @@ class NameBench:
         self._recordings = np.unique(recordings, return_inverse=True)[1]
         self._weights = bootstrap_weights(recordings, ctx.config.evaluate.bootstrap, ctx.config.seed)
 
-    def rows(self, concepts: NamedConcepts, matrix: np.ndarray) -> list[dict[str, Any]]:
+    def rows(self, concepts: NamedConcepts, matrix: Matrix) -> list[dict[str, Any]]:
         """One row a concept with its key and the CLAP columns; these are empty where the name says there is none.
 
         Without a held-out clip there is nothing to hear and no row.
@@ -37,8 +38,8 @@ class NameBench:
         """
         if not len(self.hidden):
             return []
-        scores = matrix[np.ix_(self.hidden, concepts.latent_ids)]
-        strong = STRONG * percentile_scale(matrix[np.ix_(self.train, concepts.latent_ids)])
+        scores = dense(matrix, self.hidden, concepts.latent_ids)
+        strong = STRONG * percentile_scale(part(matrix, self.train, concepts.latent_ids))
         found: list[dict[str, Any]] = []
         by_name: dict[str, list[int]] = {}
         for i, name in enumerate(concepts.names):

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 
-from ard.naming import NO_NAME
-from ard.rank import representatives
-from ard.sae import TopKSAE
-from ard.scores import clip_scores, monosemanticity_many
-from ard.train import TrainConfig, initial_sae
+from ard.naming import NO_NAME, Name
 from precompute.config import Config
-from precompute.shards import Shards
 from precompute.stages.base import TRAIN, Context
 from precompute.stages.names import Evidence, most_clips
-from precompute.stages.scores_io import POLY, RANDOM, Probe, probe, probe_raw
-
-CENTRE_CLIPS = 1000
-"""Training clips behind the centre of an untrained SAE."""
+from precompute.stages.scores_io import RANDOM
 
 
 class Labelled(NamedTuple):
@@ -47,6 +37,8 @@ class Labelled(NamedTuple):
     """Those of them that choose τ."""
     test: np.ndarray
     """Those of them that the reading `clip` measures."""
+    vocabulary: np.ndarray
+    """Classes that the clips under test can carry: those that some clip of their data sets carries."""
 
 
 class NamedConcepts(NamedTuple):
@@ -58,7 +50,7 @@ class NamedConcepts(NamedTuple):
     control: str
     latent_ids: np.ndarray
     names: list[str]
-    """One a concept; where the captions share nothing it is no name."""
+    """One a concept, its name or its description (`evaluate.text`); where the captions share nothing it is no name."""
     m: np.ndarray
     """Monosemanticity of each."""
     first: bool
@@ -87,7 +79,11 @@ def labelled(ctx: Context) -> Labelled:
     train = (split == TRAIN).nonzero()[0]
     probing = train[carried[train].any(1)]
     ids = clips["clip_id"].to_pylist()
-    return Labelled(ids, recordings, classes, carried, train, probing, hidden, held_out, choose, test)
+    datasets = np.array(clips["dataset"].to_pylist(), dtype=object)
+    # Classes of another corpus, which no clip under test could have, are no references.
+    same = np.isin(datasets, np.unique(datasets[test])) if len(test) else np.ones(len(ids), dtype=bool)
+    vocabulary = carried[same].any(0).nonzero()[0]
+    return Labelled(ids, recordings, classes, carried, train, probing, hidden, held_out, choose, test, vocabulary)
 
 
 def _choose_and_test(
@@ -108,18 +104,25 @@ def _choose_and_test(
 
 def named_concepts(ctx: Context) -> list[NamedConcepts]:
     """Every SAE and method with its concepts; `random` once a seed, the later seeds named here."""
-    columns = ["sae_id", "method", "latent_id", "name", "monosemanticity"]
+    columns = ["sae_id", "method", "latent_id", "name", "description", "monosemanticity"]
     concepts = ctx.run.read("concepts").select(columns).to_pandas()
     found = []
     for (sae_id, method), rows in concepts.groupby(["sae_id", "method"], sort=True):
         ids = rows["latent_id"].to_numpy()
         m = rows["monosemanticity"].to_numpy(dtype=np.float64)
-        found.append(NamedConcepts(sae_id, method, ctx.config.seed, "none", ids, rows["name"].tolist(), m, True))
+        named = rows["name"] == NO_NAME
+        texts = rows["name"].where(named, rows[ctx.config.evaluate.text]).tolist()
+        found.append(NamedConcepts(sae_id, method, ctx.config.seed, "none", ids, texts, m, True))
     drawn = [c for c in found if c.method == RANDOM]
     if not drawn:
         return found
     evidence = Evidence.read(ctx)
     return found + [more for c in drawn for more in _more_seeds(ctx, c, evidence)]
+
+
+def texts_of(ctx: Context, named: Iterable[Name | None]) -> list[str]:
+    """What stands for each concept: its name, or its description; no name stays no name."""
+    return [NO_NAME if n is None or n.name == NO_NAME else getattr(n, ctx.config.evaluate.text) for n in named]
 
 
 def _more_seeds(ctx: Context, first: NamedConcepts, evidence: Evidence) -> Iterator[NamedConcepts]:
@@ -133,73 +136,10 @@ def _more_seeds(ctx: Context, first: NamedConcepts, evidence: Evidence) -> Itera
         most = most_clips(clips.filter(pc.field("seed") == seed))
         ids = np.array([i for i in first.latent_ids.tolist() if i in m])
         named = evidence.names([most[first.sae_id, RANDOM, i] for i in ids.tolist()])
-        names = [n.name if n is not None else NO_NAME for n in named]
+        names = texts_of(ctx, named)
         yield first._replace(
             seed=seed, latent_ids=ids, names=names, m=np.array([m[i] for i in ids.tolist()]), first=False
         )
-
-
-class Scores:
-    """Clip scores [clips, latents] over all usable clips, one SAE and method kept at a time."""
-
-    def __init__(self, ctx: Context):
-        self._ctx = ctx
-        self._probe: Probe | None = None
-        self._kept: tuple[tuple[str, str], np.ndarray] | None = None
-
-    def of(self, concepts: NamedConcepts) -> np.ndarray:
-        """All latents' scores by the concepts' own method; `random` scores a clip as `ard` does."""
-        method = "ard" if concepts.method == RANDOM else concepts.method
-        key = concepts.sae_id, method
-        if self._kept is None or self._kept[0] != key:
-            if self._probe is None or self._probe.sae_id != concepts.sae_id:
-                raw = method == POLY
-                hookpoint = concepts.sae_id.removesuffix("/raw")
-                self._probe = probe_raw(self._ctx, hookpoint, None) if raw else probe(self._ctx, concepts.sae_id, None)
-            self._kept = key, self._probe.scores(method)
-        return self._kept[1]
-
-
-class Untrained(NamedTuple):
-    """The control `untrained_sae`: its named concepts, and all its latents' scores [clips, latents]."""
-
-    concepts: NamedConcepts
-    scores: np.ndarray
-
-
-@torch.no_grad()
-def untrained(ctx: Context, clips: Labelled) -> Untrained | None:
-    """The default SAE before its first training step, ranked, scored and named as the trained one is.
-
-    None where no latent of it can be named.
-    """
-    sae_id = ctx.sae_ids()[0]
-    trained = TopKSAE.load(ctx.run.sae_dir(sae_id)).cfg
-    shards = Shards(ctx.run, trained.hookpoint)
-    some = [clips.clip_ids[i] for i in clips.train[:CENTRE_CLIPS]]
-    sae = initial_sae(shards.gather(some, "audio").float(), replace(trained), TrainConfig())
-    progress: Iterable[str] = ctx.progress(clips.clip_ids)
-    r = np.stack([clip_scores(sae.encode(shards.audio(c))).representativeness.numpy() for c in progress])
-    ids = [clips.clip_ids[i] for i in clips.train]
-    ranked = representatives(
-        r[clips.train],
-        ids,
-        recording_ids=clips.recordings[clips.train].tolist(),
-        hookpoint=trained.hookpoint,
-        p=ctx.config.rank.p,
-        seed=ctx.config.seed,
-    )
-    m = monosemanticity_many(vectors(ctx, ids), ranked.most, ranked.least).score
-    top = np.argsort(-np.nan_to_num(m, nan=-np.inf), kind="stable")[: ctx.config.names.top]
-    top = top[np.isfinite(m[top])]
-    named = Evidence.read(ctx).names([[ids[i] for i in ranked.most[k]] for k in top.tolist()])
-    kept = [(k, n.name) for k, n in zip(top.tolist(), named, strict=True) if n is not None]
-    if not kept:
-        return None
-    latent_ids = np.array([k for k, _ in kept])
-    names = [name for _, name in kept]
-    seed = ctx.config.seed
-    return Untrained(NamedConcepts(sae_id, "ard", seed, "untrained_sae", latent_ids, names, m[latent_ids], False), r)
 
 
 def vectors(ctx: Context, clip_ids: list[str]) -> np.ndarray:

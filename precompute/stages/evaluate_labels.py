@@ -14,10 +14,13 @@ from ard.resampling import Estimate, bootstrap_weights, interval
 from precompute.stages.base import Context
 from precompute.stages.evaluate_data import Labelled, NamedConcepts
 from precompute.stages.evaluate_names import Bench
+from precompute.stages.evaluate_scores import Matrix, dense, part
 from precompute.stages.scores_io import most_and_least
 
 TOP = 100
 """Most monosemantic latents whose purity is measured, or half of the live ones where those are fewer."""
+SHUFFLES = 10
+"""Most shuffles of the labels here: each ranks every label with every latent."""
 BROAD = ("speech",)
 """Labels of the demo world that say nothing beside its others (gender, emotion and language say more): not told."""
 
@@ -31,7 +34,7 @@ class _Truth(NamedTuple):
     hidden: np.ndarray
 
 
-def recovery_rows(ctx: Context, clips: Labelled, concepts: NamedConcepts, scores: np.ndarray) -> list[dict[str, Any]]:
+def recovery_rows(ctx: Context, clips: Labelled, concepts: NamedConcepts, scores: Matrix) -> list[dict[str, Any]]:
     """For each label the latent with the best AUROC on the probing clips, measured on the held-out clips.
 
     Any latent may be chosen, named or not. `shuffled_labels` does the same, once a shuffle of the clips' labels within
@@ -42,10 +45,10 @@ def recovery_rows(ctx: Context, clips: Labelled, concepts: NamedConcepts, scores
     rng = np.random.default_rng([ctx.config.seed, 3])
     shown, hidden = clips.carried[clips.probing], clips.carried[clips.held_out]
     truths = [_Truth(concepts.control, 0, shown, hidden)]
-    for draw in range(ctx.config.evaluate.shuffles if concepts.first else 0):
+    for draw in range(_shuffles(ctx) if concepts.first else 0):
         truths.append(_Truth("shuffled_labels", draw, rng.permutation(shown), rng.permutation(hidden)))
     # Ranks are the dear part of AUROC, so all truths share them.
-    area = np.split(auroc(scores[clips.probing], np.hstack([t.shown for t in truths])), len(truths), axis=1)
+    area = np.split(auroc(part(scores, clips.probing), np.hstack([t.shown for t in truths])), len(truths), axis=1)
     weights = bootstrap_weights(clips.recordings[clips.held_out], ctx.config.evaluate.bootstrap, ctx.config.seed)
     key = {"sae_id": concepts.sae_id, "method": concepts.method, "clips": len(hidden)}
     rows = []
@@ -55,13 +58,17 @@ def recovery_rows(ctx: Context, clips: Labelled, concepts: NamedConcepts, scores
     return rows
 
 
+def _shuffles(ctx: Context) -> int:
+    return min(SHUFFLES, ctx.config.evaluate.shuffles)
+
+
 def _best(
-    clips: Labelled, scores: np.ndarray, truth: _Truth, area: np.ndarray, weights: np.ndarray | None
+    clips: Labelled, scores: Matrix, truth: _Truth, area: np.ndarray, weights: np.ndarray | None
 ) -> Iterator[dict[str, Any]]:
     """One row a label that both the probing and the held-out clips can tell; an interval where weights are given."""
     known = np.isfinite(area).any(0).nonzero()[0]
     best = np.nanargmax(area[:, known], axis=0)
-    held = scores[np.ix_(clips.held_out, best)]
+    held = dense(scores, clips.held_out, best)
     value = auroc(held, truth.hidden[:, known]).diagonal()
     for i in np.isfinite(value).nonzero()[0].tolist():
         column = known[i]
@@ -74,7 +81,7 @@ def _best(
 
 
 def detection_rows(
-    ctx: Context, clips: Labelled, concepts: NamedConcepts, scores: np.ndarray, bench: Bench
+    ctx: Context, clips: Labelled, concepts: NamedConcepts, scores: Matrix, bench: Bench
 ) -> list[dict[str, Any]]:
     """For each named concept: AUROC on held-out clips for its class, and for the class that its name means.
 
@@ -84,9 +91,9 @@ def detection_rows(
     """
     if not len(clips.held_out) or not len(clips.probing):
         return []
-    own = scores[:, concepts.latent_ids]
-    area = auroc(own[clips.probing], clips.carried[clips.probing])
-    held, truth = own[clips.held_out], clips.carried[clips.held_out]
+    ids = concepts.latent_ids
+    area = auroc(part(scores, clips.probing, ids), clips.carried[clips.probing])
+    held, truth = dense(scores, clips.held_out, ids), clips.carried[clips.held_out]
     by_name = auroc(held, truth)
     weights = bootstrap_weights(clips.recordings[clips.held_out], ctx.config.evaluate.bootstrap, ctx.config.seed)
     rows = []
@@ -117,10 +124,10 @@ def _estimate(name: str, found: Estimate) -> dict[str, float | None]:
 
 
 def purity_rows(
-    ctx: Context, clips: Labelled, concepts: NamedConcepts, scores: np.ndarray, known: dict[str, pa.Table]
+    ctx: Context, clips: Labelled, concepts: NamedConcepts, scores: Matrix, known: dict[str, pa.Table]
 ) -> list[dict[str, Any]]:
     """Whether the H of the min(100, live / 2) latents with the highest m share one label, and how often by chance."""
-    live = int((scores[clips.train] > 0).any(0).sum())
+    live = int((part(scores, clips.train).max(0) > 0).sum())
     one = (pc.field("sae_id") == concepts.sae_id) & (pc.field("method") == concepts.method)
     ranked = known["monosemanticity"].filter(one & (pc.field("rank") <= min(TOP, live // 2))).sort_by("rank")
     top = ranked["latent_id"].to_numpy()
@@ -134,7 +141,7 @@ def purity_rows(
         return []
     found = purity(most, truth)
     rng = np.random.default_rng([ctx.config.seed, 4])
-    draws = ctx.config.evaluate.shuffles
+    draws = _shuffles(ctx)
     chance = np.mean([purity(most, rng.permutation(truth)).pure for _ in range(draws)], axis=0)
     labels = [clips.classes[told[i]] if i >= 0 else None for i in found.label]
     key = {"sae_id": concepts.sae_id, "method": concepts.method}

@@ -12,14 +12,15 @@ from pyarrow.csv import write_csv
 from precompute.report.about import clips, provenance, saes, scores
 from precompute.report.labels import labels
 from precompute.report.render import render
-from precompute.report.results import interpretability
+from precompute.report.table_1 import interpretability
 from precompute.report.table_2 import human
 from precompute.report.table_3 import steering
 from precompute.report.table_4 import ablation
 from precompute.stages.base import Context
 
 CSV = (
-    *("saes", "interpretability", "detection", "recovery", "purity", "localisation"),
+    *("saes", "interpretability", "interpretability_curve", "comparisons", "controls", "stability"),
+    *("detection", "recovery", "purity", "localisation"),
     *("human", "human_catches", "human_correlation"),
     *("steering", "steering_comparators", "steering_judged", "judge_agreement", "steering_answers"),
     "ablation",

@@ -71,7 +71,8 @@ def test_results(client: Client) -> None:
     results: dict[str, Any] = client.predict(api_name="/results")
     of_people = {"human", "human_catches", "human_correlation"}
     of_steering = {"steering", "steering_comparators", "steering_judged", "judge_agreement"}
-    assert set(results) == {"interpretability", "ablation", "saes", *of_people, *of_steering}
+    of_names = {"interpretability", "controls", "comparisons", "stability"}
+    assert set(results) == {"ablation", "saes", *of_names, *of_people, *of_steering}
     assert results["human"][0]["rating_mean"] == 4.25
     assert [r["sensitivity"] for r in results["steering"]] == [0.75, 0.0]
     assert len(results["interpretability"]) == 7

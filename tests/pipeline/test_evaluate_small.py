@@ -21,11 +21,14 @@ from precompute.config import Config, build
 from precompute.shards import Shards
 from precompute.stages import evaluate
 from precompute.stages.base import Context, Models
-from precompute.stages.evaluate_data import labelled
+from precompute.stages.evaluate_data import labelled, named_concepts
 from tests.pipeline.test_run_small import copy, run, work  # noqa: F401 (fixtures)
 
 SEEDS = range(10)
-EVALUATED = ("interpretability", "detection", "recovery", "purity", "localisation")
+EVALUATED = (
+    *("interpretability", "interpretability_curve", "comparisons", "controls"),
+    *("detection", "recovery", "purity", "localisation", "stability"),
+)
 
 
 def rows(run: Run, name: str, **where: Any) -> list[dict]:
@@ -150,6 +153,55 @@ def test_every_method_is_measured_in_both_readings_with_its_controls(run: Run) -
     for r in found:
         if r["control"] == "none" and r["seed"] == 0:
             assert r["ms_max"] == pytest.approx(tops[r["sae_id"], r["method"]])
+
+
+def test_the_curve_meets_the_table_at_its_gamma_and_falls(run: Run) -> None:
+    table = {(r["reading"], r["method"], r["sae_id"], r["seed"], r["control"], r["n"]): r
+             for r in run.read("interpretability").to_pylist()}  # fmt: skip
+    curves: dict[tuple, list[dict]] = {}
+    for r in run.read("interpretability_curve").to_pylist():
+        key = tuple(r[name] for name in ("reading", "method", "sae_id", "seed", "control", "n"))
+        curves.setdefault(key, []).append(r)
+    assert set(curves) == set(table)
+    for key, points in curves.items():
+        assert [round(p["gamma"], 2) for p in points] == [round(0.3 + 0.05 * i, 2) for i in range(14)]
+        matched = [p["matched"] for p in points]
+        assert matched == sorted(matched, reverse=True)
+        if key[4] in ("none", "untrained_sae"):
+            (here,) = [p for p in points if abs(p["gamma"] - 0.7) < 1e-6]
+            for name in ("precision", "recall", "f1", "matched"):
+                assert here[name] == pytest.approx(table[key][name])
+
+
+def test_comparisons_are_differences_of_the_table_and_checks_follow_them(run: Run) -> None:
+    table: dict[tuple, list[dict]] = {}
+    for r in run.read("interpretability").to_pylist():
+        key = r["reading"], r["sae_id"], r["method"], r["control"], r["n"]
+        table.setdefault(key, []).append(r)
+    found = run.read("comparisons").to_pylist()
+    default = run.manifest["default_sae"]
+    mine = [r for r in found if (r["sae_id"], r["reading"], r["n"], r["figure"]) == (default, "clip", None, "f1")]
+    assert {(r["other_method"], r["other_control"]) for r in mine} == {
+        *((method, "none") for method in ("mean", "coverage", "random", "poly")), ("ard", "untrained_sae"),
+    }  # fmt: skip
+    for r in found:
+        ours = table[r["reading"], r["sae_id"], "ard", "none", r["n"]]
+        theirs = table[r["reading"], r["other_sae_id"], r["other_method"], r["other_control"], r["n"]]
+        assert r["other_seeds"] == len(theirs) == (10 if r["other_method"] == "random" else 1)
+        means = [np.mean([x[r["figure"]] for x in some]) for some in (ours, theirs)]
+        assert r["difference"] == pytest.approx(means[0] - means[1], abs=1e-5)
+        assert (r["better"], r["worse"]) == (r["difference_low"] > 0, r["difference_high"] < 0)
+        assert r["paired"] == ("clips" if r["reading"] == "clip" else "names")
+    for r in run.read("controls").to_pylist():
+        if r["control"] == "untrained_sae":
+            (same,) = [x for x in mine if x["other_control"] == "untrained_sae"] if r["figure"] == "f1" else [None]
+            assert same is None or r["passed"] == same["better"]
+        else:
+            (chance,) = table["clip", r["sae_id"], "ard", r["control"], None]
+            assert r["chance"] == pytest.approx(chance[r["figure"]], abs=1e-6)
+            assert not r["passed"] or r["value"] > r["high"]
+            assert (r["expected"] is not None) == (r["figure"] == "map")
+        assert f"{r['value']:.3f}" in r["sentence"]
 
 
 def test_three_predictions_a_clip_are_what_slow_code_finds(run: Run) -> None:
@@ -317,6 +369,55 @@ def test_named_splits_are_used_and_otherwise_halves(copy: Run) -> None:
     assert {ids[found.clip_ids[i]] for i in found.choose} == {"selection"}
     assert {ids[found.clip_ids[i]] for i in found.test} == {"evaluation"}
     assert {ids[found.clip_ids[i]] for i in found.held_out} == {"selection", "evaluation", "other"}
+
+
+def test_classes_of_another_corpus_are_no_references_of_the_vocabulary(copy: Run) -> None:
+    clips = copy.read("clips")
+    training = np.array(clips["split"].to_pylist()) == "train"
+    labels = [[*has, "elsewhere"] if t else has for has, t in zip(clips["labels"].to_pylist(), training, strict=True)]
+    index = clips.schema.get_field_index("labels")
+    clips = clips.set_column(index, clips.schema.field(index), pa.array(labels, clips.schema.field(index).type))
+    copy.write("clips", clips)
+    with_it = labelled(context(copy, None))
+    assert [with_it.classes[i] for i in with_it.vocabulary] == sorted(with_it.classes)  # one data set: all of them
+    index = clips.schema.get_field_index("dataset")
+    names = pa.array(["other" if t else "mine" for t in training])
+    copy.write("clips", clips.set_column(index, clips.schema.field(index), names))
+    found = labelled(context(copy, None))
+    assert "elsewhere" in found.classes
+    assert "elsewhere" not in [found.classes[i] for i in found.vocabulary]
+    assert len(found.vocabulary) == len(found.classes) - 1
+
+
+def test_descriptions_in_place_of_names(copy: Run) -> None:
+    with copy.staging("evaluate") as out:
+        ctx = context(copy, out, bootstrap=20, shuffles=2, text="description")
+        concepts = named_concepts(ctx)
+        evaluate.run(ctx)
+        out.publish()
+    written = {(c["sae_id"], c["method"], c["latent_id"]): c for c in copy.read("concepts").to_pylist()}
+    for mine in (c for c in concepts if c.first):
+        for latent, text in zip(mine.latent_ids.tolist(), mine.names, strict=True):
+            concept = written[mine.sae_id, mine.method, latent]
+            assert text == (NO_NAME if concept["name"] == NO_NAME else concept["description"])
+    assert copy.read("interpretability").num_rows > 0
+
+
+def test_another_seed_is_trained_and_its_latents_are_matched(copy: Run) -> None:
+    with copy.staging("evaluate") as out:
+        evaluate.run(context(copy, out, bootstrap=20, shuffles=2, stability_seeds=1))
+        out.publish()
+    found = {r["control"]: r for r in copy.read("stability").to_pylist()}
+    assert set(found) == {"none", "untrained_sae"}
+    sae_id = copy.manifest["default_sae"]
+    for r in found.values():
+        assert (r["sae_id"], r["seed"]) == (sae_id, 1)
+        assert r["concepts"] == len(rows(copy, "concepts", sae_id=sae_id, method="ard"))
+        assert r["share_one_to_one"] <= r["share"]
+        assert -1 <= r["median_one_to_one"] <= r["median"] <= 1
+    assert found["none"]["median"] > found["untrained_sae"]["median"]
+    assert (found["none"]["fvu"] is None, found["untrained_sae"]["fvu"]) == (False, None)
+    assert not (copy.path / ".work" / "sae").exists()
 
 
 def test_a_second_time_gives_the_same_tables(copy: Run, tmp_path: Path) -> None:

@@ -102,7 +102,9 @@ def test_the_evidence_of_a_name(made_up_run: Run) -> None:
 def test_the_page_opens_with_the_best_concept_that_has_a_name(tmp_path: Path) -> None:
     run = made.make_run(tmp_path / "run")
     concepts = run.read("concepts").to_pylist()
-    ranked = sorted((c for c in concepts if (c["sae_id"], c["method"]) == (made.SAE_ID, "ard")), key=lambda c: c["rank"])
+    ranked = sorted(
+        (c for c in concepts if (c["sae_id"], c["method"]) == (made.SAE_ID, "ard")), key=lambda c: c["rank"]
+    )
     for row in ranked[:2]:
         row |= {"name": "no common concept", "support": 0.0}
     run.write("concepts", tables.from_rows("concepts", concepts))

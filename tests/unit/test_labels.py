@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.sparse import csc_matrix
 from sklearn.metrics import roc_auc_score
 
-from ard.labels import auroc, auroc_resampled
+from ard.labels import LabelError, auroc, auroc_resampled
+from ard.percentile import percentile_scale
 
 
 def test_resampled_auroc_by_hand() -> None:
@@ -44,3 +46,18 @@ def test_the_best_latent_for_shuffled_labels_is_at_chance_on_other_clips() -> No
     shuffled = on_held_out(rng.permutation(labels[seen]), rng.permutation(labels[held]))
     assert shuffled.mean() == pytest.approx(0.5, abs=0.03)
     assert shuffled.max() < 0.8
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_sparse_scores_give_what_dense_ones_give(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, 4, (60, 9)) * (rng.random((60, 9)) < rng.random(9))
+    scores[:, 0], scores[:, 1] = 0, 1 + scores[:, 1]  # one latent that never fires, one that always does
+    labels = rng.random((60, 5)) < 0.3
+    labels[:, 4] = False
+    sparse = csc_matrix(scores.astype(np.float32))
+    sparse.data[:1] = 0  # an entry that is there and says 0
+    assert np.array_equal(auroc(sparse, labels), auroc(sparse.toarray(), labels), equal_nan=True)
+    assert percentile_scale(sparse) == pytest.approx(percentile_scale(sparse.toarray()))
+    with pytest.raises(LabelError, match="none may be below 0"):
+        auroc(-sparse, labels)

@@ -15,16 +15,18 @@ from precompute.report.blocks import Grid, Plot, Section, number, over_seeds, pe
 from precompute.report.labels import labels
 from precompute.report.plots import Line, lines, ticks
 from precompute.report.render import cell, render
-from precompute.report.results import interpretability
+from precompute.report.table_1 import interpretability
 from precompute.report.table_2 import human
 from precompute.report.table_3 import steering
 from precompute.report.table_4 import ablation
 from precompute.stages.report import PARTS
+from tests.fixtures import run_results as fixtures
 from tests.fixtures.run import SAE_ID, make_run
 
 RAW = "layers.1/raw"
 RESULTS = (
-    *("interpretability", "detection", "recovery", "purity", "steering", "human", "ablation"),
+    *("controls", "comparisons", "stability", "interpretability_curve", "interpretability"),
+    *("detection", "recovery", "purity", "steering", "human", "ablation"),
     *("steering_comparators", "steering_judged", "judge_agreement", "human_catches", "human_correlation"),
 )
 HOSTILE = '<script>alert(1)</script> | `x` "quoted"'
@@ -135,6 +137,57 @@ def test_table_1_has_both_readings_with_intervals_and_the_papers_apart(run: Run)
     (paper,) = grids(found, "paper")
     assert paper.rows[-1] == ("ard, layer 26", "9.33", "0.55", "0.65", "0.60", "0.58")
     assert not any("9.33" in c for g in grids(found) for r in g.rows for c in r)
+
+
+def test_table_1_has_what_it_can_be_held_against(run: Run) -> None:
+    write(run, "interpretability", figures())
+    others = [fixtures.difference("coverage", better=False), fixtures.difference("poly", better=True)]
+    fixed = fixtures.difference("coverage", better=True) | {"n": 3, "figure": "map", "difference": -0.25}
+    write(run, "comparisons", *(r | {"figure": f} for r in others for f in ("f1", "map")), fixed)
+    good, bad = fixtures.check("shuffled_labels", passed=True), fixtures.check("untrained_sae", passed=False)
+    write(run, "controls", good, bad)
+    key = {"sae_id": SAE_ID, "seed": 1, "concepts": 40, "latents": 90, "threshold": 0.7, "median": 0.81}
+    one = {"share": 0.65, "share_low": 0.5, "share_high": 0.8, "share_one_to_one": 0.6, "median_one_to_one": 0.8}
+    write(run, "stability", key | one | {"control": "none", "fvu": 0.1234})
+    curve = {
+        "reading": "clip",
+        "method": "ard",
+        "sae_id": SAE_ID,
+        "seed": 0,
+        "n": None,
+        "precision": 0.5,
+        "recall": 0.5,
+    }
+    for_gamma = ((0.5, "none"), (0.7, "none"), (0.5, "shuffled_labels"), (0.7, "shuffled_labels"))
+    points = [
+        curve | {"gamma": g, "control": c, "f1": 0.5, "recall": 0.5, "matched": 1.0, "draws": 1} for g, c in for_gamma
+    ]
+    write(run, "interpretability_curve", *points)
+    found = interpretability(run)
+    made = {g.caption.split(":")[0].split(",")[0]: g for g in grids(found)}
+    differences = made["Is ard better? Paired differences"]
+    assert differences.rows[0][1:4] == ("coverage", "clip", "not told apart")
+    assert differences.rows[1][1:5] == ("poly", "clip", "better", "+0.050 [+0.010 to +0.090]")
+    assert made["With fixed numbers of predictions"].rows[0][2:4] == ("clip, n = 3", "–")
+    assert made["With fixed numbers of predictions"].rows[0][-1].startswith("-0.250")
+    verdicts = [r[3] for r in made["Negative controls of method ard"].rows]
+    assert verdicts == ["passed", "FAILED"]
+    assert made["Stability"].rows[0][4:7] == ("0.65 [0.50–0.80]", "0.81", "60.0 %")
+    (drawn,) = [b for b in found.blocks if isinstance(b, Plot)]
+    assert len(re.findall("<polyline", drawn.svg)) == 2
+    assert drawn.svg.count("5 3") == 2  # chance is dashed, in the plot and in its legend
+    assert found.warnings == [f"{SAE_ID}: F1 0.550 against untrained_sae."]
+    html, text = pages(run)
+    assert '<p class="alarm" role="alert">WARNING: ' in html
+    assert re.search(r"\*\*WARNING: .*untrained\\_sae\.\*\*", text)
+    assert ' bad">FAILED' in html
+
+
+def test_without_a_failed_check_there_is_no_warning(run: Run) -> None:
+    write(run, "interpretability", figures())
+    write(run, "controls", fixtures.check("shuffled_labels", passed=True))
+    assert interpretability(run).warnings == []
+    assert "WARNING" not in "".join(pages(run))
 
 
 def test_table_3_keeps_chosen_controls_and_comparisons_apart(run: Run) -> None:
