@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile as sf
 import torch
 from torch import Tensor
 from transformers import GenerationConfig, Qwen2_5OmniConfig, Qwen2_5OmniForConditionalGeneration
@@ -20,7 +24,15 @@ from ard.output_tokens import output_side
 from ard.sae import SAEConfig, TopKSAE
 from ard.steering import Clamp, Steering, steer
 from ard.steering_search import Bench
-from tests.fixtures.families import TINY, TURNS, save_tiny_family, tiny_family
+from tests.fixtures.families import (
+    TINY,
+    TURNS,
+    VOXTRAL_SPECIALS,
+    extractor,
+    save_tiny_family,
+    tiny_family,
+    voxtral_model,
+)
 from tests.fixtures.models import hooks_left, seeded, tone
 
 QUESTIONS = ["What sound is this?", "Is the speaker female or male?", "What?"]
@@ -286,3 +298,55 @@ def test_other_settings_of_the_checkpoint_do_not_act() -> None:
     loud, plain = AudioLM(model, processor), tiny_family("audioflamingo3")
     inputs = plain.prepare(CLIPS, QUESTIONS)
     assert loud.generate(inputs, 5) == plain.generate(inputs, 5)
+
+
+def tekken(path: Path) -> Path:
+    """A tokenizer file as the published Voxtral checkpoints have, of 144 words beside the bytes and a 2 s window."""
+    specials = VOXTRAL_SPECIALS
+    words = [bytes([i]) for i in range(256)] + [f" w{i:02d}".encode() for i in range(144)]
+    content = {
+        "config": {
+            "pattern": r"\s?\w+|\s+|[^\s\w]+",
+            "num_vocab_tokens": len(words),
+            "default_vocab_size": len(words) + len(specials),
+            "default_num_special_tokens": len(specials),
+            "version": "v7",
+        },
+        "vocab": [{"rank": i, "token_bytes": b64encode(w).decode(), "token_str": None} for i, w in enumerate(words)],
+        "special_tokens": [{"rank": i, "token_str": one, "is_control": True} for i, one in enumerate(specials)],
+        "audio": {
+            "sampling_rate": 16000,
+            "frame_rate": 12.5,
+            "audio_encoding_config": {"num_mel_bins": 16, "hop_length": 160, "window_size": 400},
+            "chunk_length_s": 2.0,
+        },
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.mark.skipif(find_spec("mistral_common") is None, reason="mistral-common is not installed (extra `voxtral`)")
+def test_voxtral_inputs_are_what_mistral_common_makes(tmp_path: Path) -> None:
+    from transformers import VoxtralProcessor
+    from transformers.tokenization_mistral_common import MistralCommonBackend
+
+    tokenizer = MistralCommonBackend(tokenizer_path=str(tekken(tmp_path / "tekken.json")))
+    model = voxtral_model(tokenizer)
+    model.save_pretrained(tmp_path)
+    VoxtralProcessor(extractor(), tokenizer).save_pretrained(tmp_path)
+    lm = AudioLM.load(tmp_path)
+    assert type(lm.processor.tokenizer).__name__ == "MistralCommonBackend"
+    inputs = lm.prepare(CLIPS, QUESTIONS)
+    for row, question in enumerate(QUESTIONS):
+        sf.write(tmp_path / "clip.wav", CLIPS[row], 16000, subtype="FLOAT")
+        turn = [{"type": "audio", "path": str(tmp_path / "clip.wav")}, {"type": "text", "text": question}]
+        theirs = lm.processor.tokenizer.apply_chat_template(
+            [{"role": "user", "content": turn}], tokenize=True, return_dict=True, return_tensors=None
+        )
+        ids = theirs["input_ids"]
+        assert inputs.tensors["input_ids"][row][~inputs.padding[row]].tolist() == (ids[0] if ids[0:1] != [1] else ids)
+    together = lm.generate(inputs, 5)
+    assert together == [lm.generate(lm.prepare([c], [q]), 5)[0] for c, q in zip(CLIPS, QUESTIONS, strict=True)]
+    assert len(output_side(lm).tokens) == len(tokenizer)
+    with pytest.raises(InputError, match="contains the control token"):
+        lm.prepare([tone(1)], ["What [AUDIO]?"])

@@ -219,8 +219,8 @@ class WhisperFamily:
 
 def special_tokens(tokenizer: Any) -> dict[int, str]:
     """Control tokens by id: those no user text may contain."""
-    added = getattr(tokenizer, "added_tokens_decoder", {})
-    found = {index: token.content for index, token in added.items() if token.special}
+    added = getattr(tokenizer, "added_tokens_decoder", None)  # mistral-common's has none, and reads no marks in texts
+    found = {i: token.content for i, token in added.items() if token.special} if isinstance(added, dict) else {}
     return found | dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
 
 
