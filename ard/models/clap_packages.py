@@ -103,12 +103,22 @@ class MsClap(PackageClap):
         return self.inner._get_audio_embeddings(audio.cuda() if self.inner.use_cuda else audio)
 
     def _embed_texts(self, texts: list[str]) -> Float[Tensor, "N d"]:
-        return self.inner.get_text_embeddings([self._cut(text) for text in texts])
+        # Not by `get_text_embeddings`: it calls `encode_plus`, which transformers 5 no longer has.
+        end = " <|endoftext|>" if "gpt" in self.inner.args.text_model else ""
+        tokens = self.inner.tokenizer(
+            [self._cut(text) + end for text in texts],
+            padding="max_length",
+            truncation=True,
+            max_length=self.max_text_tokens,
+            return_tensors="pt",
+        )
+        asked = {key: tokens[key].cuda() if self.inner.use_cuda else tokens[key] for key in self.inner.token_keys}
+        return self.inner._get_text_embeddings(asked)
 
     def _cut(self, text: str) -> str:
-        """The text's first tokens: the package pads to `text_len` but does not cut; a longer one breaks its batch."""
+        """The text's first tokens, with room for the end mark that the package puts behind it."""
         tokenizer = self.inner.tokenizer
-        room = self.max_text_tokens - 4  # its own begin, end and <|endoftext|>
+        room = self.max_text_tokens - 4  # begin and end of the tokenizer's own, <|endoftext|> and its space
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
         return text if len(ids) <= room else tokenizer.decode(ids[:room])
 

@@ -13,6 +13,7 @@ import pytest
 import soundfile as sf
 import torch
 
+from ard.models.clap import Clap
 from ard.sae import TopKSAE
 from ard.staging import Staging
 from ard.store import Run
@@ -413,3 +414,14 @@ def test_two_processes_cannot_write_to_one_run(copy: Run, capsys: pytest.Capture
         fcntl.flock(held, fcntl.LOCK_EX)
         assert main(["run", "--run", str(copy.path), "--quiet"]) == 2
     assert "Another process is working" in capsys.readouterr().err
+
+
+def test_a_clip_is_embedded_once(copy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = copy.read("embeddings")
+    heard: list[int] = []
+    real = Clap.embed_audio
+    monkeypatch.setattr(Clap, "embed_audio", lambda self, x, *a, **o: heard.append(len(x)) or real(self, x, *a, **o))
+    again = runner(copy)
+    again.run_all(["embeddings"], force=True)
+    assert heard == []
+    assert Run.open(copy.path).read("embeddings").equals(before)
