@@ -20,7 +20,7 @@ import torch
 from ard.models.common import ModelError
 from ard.models.families.base import Family
 
-TEXT_TOKENS = 512
+TEXT_TOKENS = 128
 LOGIT_TOKENS = 64
 """Positions whose logits stand in memory at once, as float32: an answer whose loss is taken."""
 QUANTISED_BYTES = {"int8": 1.0, "int4": 0.5 + 4 / 64}

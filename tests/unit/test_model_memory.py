@@ -49,7 +49,7 @@ def test_work_by_hand() -> None:
         vocab_size=100,
     )
     sound = SimpleNamespace(max_source_positions=100, d_model=4, encoder_ffn_dim=8)
-    tokens = 50 + 512
+    tokens = 50 + 128
     decoder = tokens * (2 * 2 * 2 * 2 + 4 * 8 + 3 * 16)
     one = 4 * (decoder + 100 * (6 * 4 + 2 * 8)) + 64 * 100 * 4
     config = SimpleNamespace(text_config=text, audio_config=sound)

@@ -123,6 +123,8 @@ class Parts:
 class WhisperFamily:
     """What families with a Whisper-like encoder and a chat template share: 10 ms mels, padded to a whole window."""
 
+    name: str
+    model_types: tuple[str, ...]
     mask_name: str = "feature_attention_mask"
     """Name of the model's argument that says which mel frames are sound; empty where it has none."""
 
