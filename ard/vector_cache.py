@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float
 
-from ard.store import fsync_dir
+from ard.files import fsync_dir
 
 
 class VectorCache:

@@ -19,7 +19,7 @@ class AudioFlamingo3(WhisperFamily):
     """
 
     name = "Audio Flamingo 3"
-    model_types = ("audioflamingo3",)
+    model_types: tuple[str, ...] = ("audioflamingo3",)
     mask_name = "input_features_mask"
 
     def model_class(self) -> Any:

@@ -30,8 +30,8 @@ class Qwen25Omni(WhisperFamily):
     """
 
     name = "Qwen2.5-Omni (thinker)"
-    model_types = ("qwen2_5_omni", "qwen2_5_omni_thinker")
-    unused = ("talker.", "token2wav.")
+    model_types: tuple[str, ...] = ("qwen2_5_omni", "qwen2_5_omni_thinker")
+    unused: tuple[str, ...] = ("talker.", "token2wav.")
 
     def model_class(self) -> Any:
         """Sound in, text out."""

@@ -15,7 +15,7 @@ class Qwen2Audio(WhisperFamily):
     """25 tokens a second, 30 s; the sound stands between <|audio_bos|> and <|audio_eos|>."""
 
     name = "Qwen2-Audio, SeaLLMs-Audio"
-    model_types = ("qwen2_audio",)
+    model_types: tuple[str, ...] = ("qwen2_audio",)
 
     def model_class(self) -> Any:
         """Sound in, text out."""

@@ -25,7 +25,7 @@ class Voxtral(WhisperFamily):
     """
 
     name = "Voxtral"
-    model_types = ("voxtral",)
+    model_types: tuple[str, ...] = ("voxtral",)
     mask_name = ""
 
     def model_class(self) -> Any:
