@@ -94,8 +94,11 @@ def tensors_of(family: Family, source: Path | str, config: Any) -> list[TensorIn
     found = _headers(source) if isinstance(source, Path) else []
     if found:
         return [one for one in found if not one.name.startswith(family.unused)] if family.unused else found
-    with torch.device("meta"):
-        model = family.model_class()(config)
+    try:
+        with torch.device("meta"):
+            model = family.model_class()(config)
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, ZeroDivisionError):
+        return []  # a configuration that builds no model: loading says what is wrong with it
     return [TensorInfo(name, tuple(one.shape), "F32") for name, one in model.state_dict().items()]
 
 
