@@ -85,10 +85,18 @@ class Live:
             import torch  # seconds of imports: not before the page is open
 
             from ard.models.audio_lm import AudioLM
+            from ard.models.common import named_dtype
 
             if self._device == "auto":
                 self._device = "cuda" if torch.cuda.is_available() else "cpu"
-            self._lm = AudioLM.load(self._model, device=self._device)
+            how = self._run.manifest.get("config", {}).get("model", {})  # as the run loaded it
+            self._lm = AudioLM.load(
+                self._model,
+                self._device,
+                named_dtype(how.get("dtype", "auto")),
+                quantisation=how.get("quantisation", "none"),
+                device_map=how.get("device_map", ""),
+            )
         except Exception as error:  # noqa: BLE001 (a thread's error has nobody else to tell it)
             self._status = Status(False, False, f"The model {name} could not be loaded: {error}")
         else:

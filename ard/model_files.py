@@ -14,6 +14,24 @@ class ModelError(ValueError):
     """A model folder, id, device or precision that cannot be used; the message says why and what to do."""
 
 
+PACKAGES = ("laion-clap", "msclap")
+"""Packages with checkpoints of their own kind: one file, written `PACKAGE:FILE`."""
+
+
+def package_checkpoint(path_or_id: str | Path) -> tuple[str, Path] | None:
+    """Package and file of `PACKAGE:FILE`; None for anything else.
+
+    Raises:
+        ModelError: the file is not there.
+    """
+    package, colon, file = str(path_or_id).partition(":")
+    if not colon or package not in PACKAGES:
+        return None
+    if not Path(file).is_file():
+        raise ModelError(f"There is no checkpoint file {file!r} for {package}; give {package}:FILE.")
+    return package, Path(file)
+
+
 def find_model(path_or_id: str | Path) -> Path | str:
     """The folder if there is one, else the hub id.
 
@@ -51,8 +69,17 @@ def weights_revision(folder: Path) -> str:
     Raises:
         ModelError: no weight file in the folder.
     """
+    return _revision(weight_files(folder))
+
+
+def checkpoint_revision(file: Path) -> str:
+    """The same of one checkpoint file."""
+    return _revision([file])
+
+
+def _revision(files: list[Path]) -> str:
     digest = hashlib.sha256()
-    for path in weight_files(folder):
+    for path in files:
         digest.update(path.name.encode() + b"\0")
         with path.open("rb") as handle:
             while block := handle.read(1 << 20):

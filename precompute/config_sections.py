@@ -95,9 +95,15 @@ class ModelConfig:
     audio_lm: str = "data/demo/audio_lm"
     """AudioLLM: a folder or a hub id."""
     clap: str = "data/demo/clap"
-    """CLAP: a folder or a hub id."""
+    """CLAP: a folder or a hub id; `laion-clap:FILE.pt` or `msclap:FILE.pth` for a checkpoint of those packages."""
     device: str = "auto"
     """`auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of the AudioLLMs; `auto`: float32 on a CPU, bfloat16 on a GPU."""
+    quantisation: Literal["none", "int8", "int4"] = "none"
+    """Weights of the AudioLLMs' linear layers in 8 or 4 bits; needs bitsandbytes and accelerate."""
+    device_map: Literal["", "auto", "balanced", "sequential"] = ""
+    """Spread the AudioLLMs over all devices; needs accelerate. Empty: the one of `device`."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,14 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
-from ard.model_files import ModelError, find_model, weight_files, weights_revision
+from ard.model_files import (
+    ModelError,
+    checkpoint_revision,
+    find_model,
+    package_checkpoint,
+    weight_files,
+    weights_revision,
+)
 
 PROJECT = Path(__file__).resolve().parent.parent
 LIBRARIES = ("torch", "transformers", "numpy", "pyarrow", "duckdb", "soundfile", "soxr", "scikit-learn")
@@ -23,6 +30,8 @@ def model_source(path_or_id: str) -> str:
 def model_revision(path_or_id: str) -> str:
     """Hash of a folder's weights; a hub id stands for itself; `missing` where there is no such folder."""
     try:
+        if found := package_checkpoint(path_or_id):
+            return checkpoint_revision(found[1])
         source = find_model(model_source(path_or_id))
         return weights_revision(source) if isinstance(source, Path) else source
     except ModelError:
@@ -35,10 +44,12 @@ def model_stamp(path_or_id: str) -> str:
     Empty for a hub id and where there is no such folder.
     """
     try:
-        source = find_model(model_source(path_or_id))
+        found = package_checkpoint(path_or_id)
+        source = found[1] if found else find_model(model_source(path_or_id))
         if not isinstance(source, Path):
             return ""
-        files = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in weight_files(source)]
+        weights = [source] if found else weight_files(source)
+        files = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in weights]
     except ModelError:
         return ""
     return hashlib.sha256(repr((str(source.resolve()), files)).encode()).hexdigest()[:16]

@@ -97,7 +97,7 @@ class Runner:
             "version": stage.version,
             "config": stage.uses(self.config),
             "inputs": {name: records.get(name, {}).get("output") for name in (*stage.needs, *stage.reads_if_there)},
-            "models": {name: self._revision(name) for name in stage.models},
+            "models": {name: self._revision(name) + self._precision(stage, name) for name in stage.models},
             "files": self._listings[stage.name],
         }
         if stage.published:
@@ -118,6 +118,13 @@ class Runner:
             known = manifest.get("model_stamps", {}).get(model) == stamp != ""
             self._revisions[model] = manifest["models"][model] if known else environment.model_revision(wanted)
         return self._revisions[model]
+
+    def _precision(self, stage: Stage, model: str) -> str:
+        """How an AudioLLM is loaded, where that was asked for and the stage takes more from it than rate and window."""
+        if model not in ("audio_lm", "captioner") or stage.name in ("clips", "embeddings"):
+            return ""
+        how = self.config.model
+        return "".join(f"+{one}" for one in (how.dtype, how.quantisation) if one not in ("auto", "none"))
 
     def _roles(self) -> list[str]:
         """The roles that have a model of their own."""

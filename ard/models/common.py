@@ -20,6 +20,7 @@ __all__ = [
     "find_model",
     "load_part",
     "load_weights",
+    "named_dtype",
     "revision_of",
 ]
 
@@ -38,7 +39,7 @@ def load_part(what: str, loader: Callable[..., _Loaded], source: Path | str, **o
     """
     try:
         return loader(source, **options)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         where = f"the folder {source}" if isinstance(source, Path) else f"the hub id {source!r}"
         raise ModelError(
@@ -76,6 +77,11 @@ def compute_dtype(device: str | torch.device, dtype: torch.dtype | None) -> torc
         names = ", ".join(str(one).removeprefix("torch.") for one in allowed)
         raise ModelError(f"dtype {dtype} does not work on {device}; use one of {names}, or leave it out.")
     return dtype
+
+
+def named_dtype(name: str) -> torch.dtype | None:
+    """The precision of this name; None for `auto`."""
+    return None if name == "auto" else {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(name, torch.float16)
 
 
 def revision_of(source: Path | str, config: Any) -> str:

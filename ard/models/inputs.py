@@ -4,6 +4,8 @@ One row is `prefix · audio · text`, padded on the left:
 
     <|im_start|>system … <|im_start|>user Audio 1: <|audio_bos|> | <|AUDIO|> × n | <|audio_eos|> question … answer
     └──────────────── prefix (same in every clip) ─────────────┘   └─ audio ─┘    └──────────── text ──────────┘
+
+The control tokens are Qwen2-Audio's; other families have their own, in the same order.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 
@@ -21,20 +23,17 @@ from torch import Tensor
 class Features:
     """What the model hears of a batch of clips, computed once and ahead of time; `AudioLM.hear` makes it."""
 
-    input_features: Float[Tensor, "B mels frames"]
-    feature_attention_mask: Int[Tensor, "B frames"]
+    tensors: dict[str, Tensor]
+    """By the names of the model's arguments: input_features [B, mels, frames] and, in most families, a mask."""
+    samples: tuple[int, ...]
+    """Length of each clip."""
 
     def __len__(self) -> int:
-        return len(self.input_features)
-
-    @property
-    def tensors(self) -> dict[str, Tensor]:
-        """By the names of the model's arguments."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        return len(self.samples)
 
     def pinned(self) -> Features:
         """The same in page-locked memory, from which a GPU copies while it computes."""
-        return Features(**{name: value.pin_memory() for name, value in self.tensors.items()})
+        return Features({name: value.pin_memory() for name, value in self.tensors.items()}, self.samples)
 
 
 class InputError(ValueError):
@@ -46,15 +45,16 @@ class Inputs:
     """A batch for `model(**tensors)`; every real position is exactly one of prefix, audio and text."""
 
     tensors: dict[str, Tensor]
-    """input_ids, attention_mask [B, L]; input_features [B, mels, frames]; feature_attention_mask [B, frames]."""
+    """input_ids, attention_mask [B, L]; input_features [B, mels, frames] and the family's mask of them, if any."""
     audio: Bool[Tensor, "B L"]
-    """Audio tokens."""
+    """Audio tokens that hear the clip."""
     text: Bool[Tensor, "B L"]
     """Everything after the audio: end-of-audio mark, question, assistant header and, where given, the answer."""
     answer: Bool[Tensor, "B L"]
     """The answer with its end-of-turn token; a part of `text`."""
     prefix: Bool[Tensor, "B L"]
-    """Tokens before the audio: the same in every clip, so left out of training and never replaced."""
+    """Tokens before the audio: the same in every clip, so left out of training and never replaced. So are the audio
+    tokens that hear nothing but the silence behind the clip (Voxtral), which therefore count as prefix."""
     padding: Bool[Tensor, "B L"]
     audio_tokens: Int[Tensor, " B"]
     """Audio tokens per clip: T of Eq. 2."""
@@ -92,6 +92,7 @@ def build_inputs(
     expected_audio: Sequence[int],
     audio_token_id: int,
     pad_token_id: int,
+    silence: Sequence[int] | None = None,
 ) -> Inputs:
     """Join prompts and answers, pad on the left, and mark the role of every position.
 
@@ -102,6 +103,7 @@ def build_inputs(
         audio_token_id: of <|AUDIO|>.
         pad_token_id: fills the left.
         expected_audio: tokens the encoder will return per clip; one audio token must stand for each.
+        silence: how many of them, at the end, hear only the silence that fills the window; none by default.
 
     Raises:
         InputError: the audio tokens of a row are not one unbroken run of the expected length.
@@ -116,8 +118,9 @@ def build_inputs(
         ids[i, start:] = torch.tensor(row)
         padding[i, start:] = False
         first, end = _audio_run(i, ids[i] == audio_token_id, expected_audio[i])
-        roles["prefix"][i, start:first] = True
-        roles["audio"][i, first:end] = True
+        quiet = end - (silence[i] if silence else 0)
+        roles["prefix"][i, start:first] = roles["prefix"][i, quiet:end] = True
+        roles["audio"][i, first:quiet] = True
         roles["text"][i, end:] = True
         roles["answer"][i, length - len(answer_ids[i]) :] = True
     tensors = {"input_ids": ids, "attention_mask": (~padding).long(), **features}
@@ -129,7 +132,7 @@ def _audio_run(index: int, audio: Bool[Tensor, " L"], expected: int) -> tuple[in
     if len(where) != expected or not where or where[-1] - where[0] + 1 != expected:
         raise InputError(
             f"Clip {index} has {len(where)} audio tokens where the encoder gives {expected} in one run; "
-            "use a processor that expands <|AUDIO|> itself and keep that token out of prompts and answers."
+            "use the processor saved with the model and keep its audio token out of prompts and answers."
         )
     return where[0], where[-1] + 1
 

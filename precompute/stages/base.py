@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ard.models.audio_lm import AudioLM
-    from ard.models.clap import Clap
+    from ard.models.clap import AnyClap
     from ard.models.llm import ChatModel
     from precompute.live import LiveClips
 
@@ -92,10 +92,22 @@ class Models:
     def audio_lm(self) -> AudioLM:
         """The AudioLLM."""
         if "audio_lm" not in self._loaded:
-            from ard.models.audio_lm import AudioLM
-
-            self._loaded["audio_lm"] = AudioLM.load(model_source(self.config.model.audio_lm), device=self.device)
+            self._loaded["audio_lm"] = self._load_audio_lm(self.config.model.audio_lm)
         return self._loaded["audio_lm"]
+
+    def _load_audio_lm(self, path_or_id: str) -> AudioLM:
+        from ard.models.audio_lm import AudioLM
+        from ard.models.common import named_dtype
+
+        how = self.config.model
+        return AudioLM.load(
+            model_source(path_or_id),
+            self.device,
+            named_dtype(how.dtype),
+            quantisation=how.quantisation,
+            device_map=how.device_map,
+            batch=self.config.activations.batch,
+        )
 
     @property
     def captioner(self) -> AudioLM:
@@ -103,11 +115,8 @@ class Models:
         if self.config.model_of("captioner") == self.config.model.audio_lm:
             return self.audio_lm
         if "captioner" not in self._loaded:
-            from ard.models.audio_lm import AudioLM
-
             self.release("audio_lm")
-            source = model_source(self.config.model_of("captioner"))
-            self._loaded["captioner"] = AudioLM.load(source, device=self.device)
+            self._loaded["captioner"] = self._load_audio_lm(self.config.model_of("captioner"))
         return self._loaded["captioner"]
 
     @property
@@ -144,12 +153,12 @@ class Models:
             torch.cuda.empty_cache()
 
     @property
-    def clap(self) -> Clap:
+    def clap(self) -> AnyClap:
         """The embedding model."""
         if "clap" not in self._loaded:
-            from ard.models.clap import Clap
+            from ard.models.clap import load_clap
 
-            self._loaded["clap"] = Clap.load(model_source(self.config.model.clap), device=self.device)
+            self._loaded["clap"] = load_clap(model_source(self.config.model.clap), device=self.device)
         return self._loaded["clap"]
 
 

@@ -13,6 +13,7 @@ import pytest
 import soundfile as sf
 import torch
 
+from ard.models.clap import Clap
 from ard.sae import TopKSAE
 from ard.staging import Staging
 from ard.store import Run
@@ -291,6 +292,24 @@ def test_status_says_what_is_stale_and_why(copy: Run, capsys: pytest.CaptureFixt
     assert "names           done" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("key", ["model.dtype=bfloat16", "model.quantisation=int4"])
+def test_another_precision_makes_stale_what_the_model_computed(
+    key: str, copy: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status", "--run", str(copy.path), "--set", key, "--json"]) == 0
+    states = {s["stage"]: (s["state"], s["why"]) for s in json.loads(capsys.readouterr().out)}
+    assert states["clips"] == states["embeddings"] == ("done", "")
+    assert states["activations"] == ("stale", "the model audio_lm changed")
+    assert states["captions"] == ("stale", "the model captioner changed")
+
+
+def test_a_precision_acts_and_one_that_cannot_is_said(copy: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["activations", "--run", str(copy.path), "--set", "model.dtype=bfloat16", "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["activations", "--run", str(copy.path), "--set", "model.dtype=float16", "--quiet"]) == 2
+    assert "float16 does not work on cpu; use one of float32, bfloat16" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["clip_latents", "concepts"])
 def test_a_damaged_table_is_noticed_and_mended(copy: Run, name: str) -> None:
     path = copy.path / "tables" / f"{name}.parquet"
@@ -417,3 +436,14 @@ def test_two_processes_cannot_write_to_one_run(copy: Run, capsys: pytest.Capture
         fcntl.flock(held, fcntl.LOCK_EX)
         assert main(["run", "--run", str(copy.path), "--quiet"]) == 2
     assert "Another process is working" in capsys.readouterr().err
+
+
+def test_a_clip_is_embedded_once(copy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = copy.read("embeddings")
+    heard: list[int] = []
+    real = Clap.embed_audio
+    monkeypatch.setattr(Clap, "embed_audio", lambda self, x, *a, **o: heard.append(len(x)) or real(self, x, *a, **o))
+    again = runner(copy)
+    again.run_all(["embeddings"], force=True)
+    assert heard == []
+    assert Run.open(copy.path).read("embeddings").equals(before)

@@ -147,7 +147,15 @@ def test_an_unexpanded_prompt_is_refused(lm: AudioLM) -> None:
 
 def test_inputs_are_what_the_processor_makes(lm: AudioLM) -> None:
     """Features and audio tokens made apart equal the processor's own, clip by clip, padding aside."""
-    texts = [lm._render(prompt) for prompt in MIXED[1]]
+    turn = [{"type": "audio", "audio_url": ""}, {"type": "text", "text": ""}]
+    texts = [
+        lm.processor.apply_chat_template(
+            [{"role": "user", "content": [turn[0], turn[1] | {"text": prompt}]}],
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+        for prompt in MIXED[1]
+    ]
     out = lm.processor(text=texts, audio=MIXED[0], sampling_rate=16000, padding=True, return_tensors="pt")
     heard = lm.hear(MIXED[0])
     assert len(heard) == len(MIXED[0])
@@ -230,7 +238,7 @@ def test_generation_is_plain_greedy(lm: AudioLM) -> None:
         with torch.no_grad():
             ids.append(int(lm.model(**tensors).logits[0, -1].argmax()))
     new = ids[inputs.length :]
-    assert lm._stop_ids.isdisjoint(new)
+    assert lm.dialogue.stop_ids.isdisjoint(new)
     assert lm.generate(inputs, max_new_tokens=5) == [lm.processor.tokenizer.decode(new).strip()]
 
 
@@ -241,17 +249,17 @@ def test_a_checkpoints_repetition_penalty_does_not_act(folder: Path, tmp_path: P
         repetition_penalty=9.0, do_sample=True, temperature=0.1, eos_token_id=[1, 2]
     )
     loud = AudioLM(model, processor)
-    assert {1, 2} < loud._stop_ids
-    assert loud._sampling["temperature"] == 0.1
+    assert {1, 2} < loud.dialogue.stop_ids
+    assert loud.dialogue.sampling["temperature"] == 0.1
     inputs = loud.prepare([tone(1)], [QUESTION])
     assert loud.generate(inputs, 5) == tiny_lm().generate(inputs, 5)
 
 
 def test_answers_end_at_the_end_of_turn(lm: AudioLM) -> None:
-    assert lm.processor.tokenizer.convert_ids_to_tokens(lm._end_id) == "<|im_end|>"
+    assert lm.processor.tokenizer.convert_ids_to_tokens(lm.dialogue.end_id) == "<|im_end|>"
     ids = lm.processor.tokenizer("a dog")["input_ids"]
-    assert lm._text([*ids, lm._end_id, *ids]) == "a dog"
-    assert lm._text([lm._end_id]) == ""
+    assert lm.dialogue.text([*ids, lm.dialogue.end_id, *ids]) == "a dog"
+    assert lm.dialogue.text([lm.dialogue.end_id]) == ""
 
 
 def test_sampling_is_seeded(lm: AudioLM, mixed: Inputs) -> None:
@@ -323,7 +331,10 @@ def test_load_refuses_what_does_not_fit(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="neither a model folder nor a hub id"):
         AudioLM.load(tmp_path / "missing")
     clap = save_tiny_clap(tmp_path / "clap")
-    with pytest.raises(ModelError, match="'clap' model; give a 'qwen2_audio' checkpoint"):
+    with pytest.raises(
+        ModelError,
+        match="'clap' model, which no AudioLLM family here serves; give a checkpoint of model_type 'qwen2_audio'",
+    ):
         AudioLM.load(clap)
 
 
