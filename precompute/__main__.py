@@ -60,7 +60,9 @@ def parser() -> Parser:
 def _common(command: argparse.ArgumentParser, run_help: str, required: bool = False) -> None:
     command.add_argument("--run", type=Path, metavar="DIR", required=required, help=run_help)
     command.add_argument("--config", type=Path, metavar="FILE.toml", help="settings that go over the preset's")
-    command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="one setting")
+    command.add_argument(
+        "--set", action="extend", nargs="+", default=[], metavar="KEY=VALUE", dest="sets", help="one setting or more"
+    )
     _models(command)
 
 

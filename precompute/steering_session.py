@@ -70,11 +70,14 @@ class Session:
         counted = self._bench.outcomes(self._selection, [method.clamp(*pair) for pair in pairs], self._task.judge)
         trials = [Trial(*pair, outcome) for pair, outcome in zip(pairs, counted, strict=True)]
         best = _best(trials)
-        self._dose(method, best, [t for t in trials if t.latent == best.latent])
-        for how in ("auroc", "name"):
-            mine = [t for t in trials if how in rankings and t.latent == rankings[how][0]]
-            if mine:
-                self._compare(method, how, _best(mine))
+        dose = [t for t in trials if t.latent == best.latent]
+        heads = {how: rankings[how][0] for how in ("auroc", "name") if how in rankings}
+        otherwise = {how: [t for t in trials if t.latent == head] for how, head in heads.items()}
+        picked = {how: _best(mine) for how, mine in otherwise.items() if mine}
+        self._tested(method, [*dose, *picked.values()])  # all at once: full batches
+        self._dose(method, best, dose)
+        for how, trial in picked.items():
+            self._compare(method, how, trial)
         if isinstance(method, SaeLatents):
             what = {"method": method.name, "sae_id": method.sae_id, "control": "reconstruct_only"}
             plain = self._tried([method.reconstruct_only], [what])[0]
@@ -103,7 +106,7 @@ class Session:
     def _tested(self, method: Method, trials: Sequence[Trial]) -> list[Outcome]:
         """Outcomes on the test clips, each measured once."""
         keys = [(method.name, t.latent, t.value) for t in trials]
-        new = [key for key in keys if key not in self._known]
+        new = list(dict.fromkeys(key for key in keys if key not in self._known))
         what = [{"method": m, "sae_id": method.sae_id, "latent_id": latent, "value": v} for m, latent, v in new]
         found = self._tried([method.clamp(latent, value) for _, latent, value in new], what)
         self._known |= dict(zip(new, found, strict=True))
