@@ -19,7 +19,7 @@ from ard.steering_task import SteeringTask
 from precompute.config import SteeringConfig
 from precompute.shards import Shards
 from precompute.stages.base import TRAIN, Context
-from precompute.stages.scores_io import rows_of_sae, score_matrix
+from precompute.stages.scores_io import probe
 from precompute.steering_tasks import label_matrix, named
 
 SCALE_CLIPS = 200
@@ -102,13 +102,7 @@ class SaeLatents:
         labels = sorted({task.target_label for task in self.tasks})
         truth = label_matrix(clips, labels)
         there = truth.any(0) & ~truth.all(0)
-        scores = score_matrix(
-            rows_of_sae(self.ctx.run, self.sae_id),
-            "representativeness",
-            clips["clip_id"].to_pylist(),
-            len(self.largest),
-        )
-        areas = auroc(scores, truth[:, there])
+        areas = auroc(probe(self.ctx, self.sae_id).scores("ard"), truth[:, there])
         return dict(zip(np.array(labels)[there].tolist(), areas.T, strict=True))
 
     def area(self, task: SteeringTask, latent: int) -> float | None:

@@ -19,10 +19,9 @@ from ard.scores import clip_scores, monosemanticity_many
 from ard.train import TrainConfig, initial_sae
 from precompute.shards import Shards
 from precompute.stages.base import Context
-from precompute.stages.clip_latents_io import latent_blocks
 from precompute.stages.evaluate_data import Labelled, NamedConcepts, texts_of, vectors
 from precompute.stages.names import Evidence
-from precompute.stages.scores_io import COLUMN, POLY, RANDOM, Probe, probe, probe_raw
+from precompute.stages.scores_io import POLY, RANDOM, probe, probe_raw
 
 Matrix: TypeAlias = np.ndarray | csc_matrix
 """Scores [clips, latents]: dense for the raw dimensions of x, sparse for an SAE."""
@@ -60,21 +59,8 @@ class Scores:
 
     def _read(self, sae_id: str, method: str) -> Matrix:
         if method == POLY:
-            return probe_raw(self._ctx, sae_id.removesuffix("/raw"), None).scores(POLY)
-        return sparse_scores(probe(self._ctx, sae_id, None), method)
-
-
-def sparse_scores(found: Probe, method: str) -> csc_matrix:
-    """Scores [clips, d_sae] float32 of one SAE, from `clip_latents` latent by latent."""
-    counts = np.zeros(found.d_sae, np.int64)
-    clips, values = [np.empty(0, np.int32)], [np.empty(0, np.float32)]
-    for block in latent_blocks(found.run, found.sae_id, found.clip_ids):
-        counts[block.first : block.first + len(block.indptr) - 1] += np.diff(block.indptr)
-        clips.append(block.clips)
-        values.append(block.columns[COLUMN[method]])
-    indptr = np.append(0, np.cumsum(counts))
-    shape = len(found.clip_ids), found.d_sae
-    return csc_matrix((np.concatenate(values), np.concatenate(clips), indptr), shape=shape)
+            return probe_raw(self._ctx, sae_id.removesuffix("/raw"), None).raw_scores()
+        return probe(self._ctx, sae_id, None).scores(method)
 
 
 class Untrained(NamedTuple):

@@ -11,14 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.sparse import csc_matrix
 
 from ard import tables
 from ard.neighbours import Neighbours, Side, across, within
 from ard.output_tokens import OutputSide, output_side, output_tokens
 from ard.sae import TopKSAE
-from precompute.stages.base import TRAIN, Context
-from precompute.stages.scores_io import rows_of_sae
+from precompute.stages.base import Context
+from precompute.stages.scores_io import probe
 
 TOP = 10
 """Ours: entries of each list."""
@@ -36,27 +35,20 @@ class Live(NamedTuple):
 
 def run(ctx: Context) -> None:
     """Write tables `neighbours` and `output_tokens`."""
-    clips = pa.array(ctx.ok_clips(TRAIN)["clip_id"].to_pylist(), pa.string())
-    found = [_live(ctx, sae_id, clips) for sae_id in ctx.sae_ids()]
+    found = [_live(ctx, sae_id) for sae_id in ctx.sae_ids()]
     near = [_rows(a, b) for a in ctx.progress(found, unit="SAE") for b in found]
     ctx.out.write("neighbours", pa.concat_tables(near))
     head = output_side(ctx.models.audio_lm)
     ctx.out.write("output_tokens", pa.concat_tables([_tokens(live, head) for live in found]))
 
 
-def _live(ctx: Context, sae_id: str, clips: pa.Array) -> Live:
+def _live(ctx: Context, sae_id: str) -> Live:
     """Scores r over the probing set and decoder rows of the latents that fire there."""
     latents = ctx.run.read("latents", ["sae_id", "latent_id", "dead"])
     latents = latents.filter((pc.field("sae_id") == sae_id) & ~pc.field("dead"))
     ids = np.sort(latents["latent_id"].to_numpy())
     sae = TopKSAE.load(ctx.run.sae_dir(sae_id))
-    rows = rows_of_sae(ctx.run, sae_id)
-    clip = pc.index_in(rows["clip_id"], value_set=clips)
-    latent = pc.index_in(rows["latent_id"], value_set=pa.array(ids, pa.int32()))
-    keep = pc.and_(pc.is_valid(clip), pc.is_valid(latent))
-    values = rows["representativeness"].filter(keep).to_numpy()
-    place = (clip.filter(keep).to_numpy(), latent.filter(keep).to_numpy())
-    scores = csc_matrix((values, place), shape=(len(clips), len(ids)))
+    scores = probe(ctx, sae_id).scores("ard")[:, ids]
     decoder = sae.W_dec.detach().numpy()[ids]
     return Live(sae_id, sae.cfg.hookpoint, ids, Side(scores, decoder), sae.cfg.scale)
 
