@@ -80,6 +80,10 @@ class Concept(NamedTuple):
     concepts: int
     median: float | None
     support: float | None
+    auroc_clap: float | None
+    """How well the name alone finds, by CLAP, the held-out clips on which the latent fires."""
+    auroc_clap_low: float | None
+    auroc_clap_high: float | None
 
 
 class Queries(ClipQueries, LatentQueries, MapQueries, ResultQueries):
@@ -160,7 +164,7 @@ class Queries(ClipQueries, LatentQueries, MapQueries, ResultQueries):
         """One concept with its evidence, or None if there is none of that number."""
         sql = f"""
             SELECT {_ROW}, c.captions, c.namer, c.support, m.coherence_most, m.coherence_least, m.std_pooled,
-                   m.score_std, m.draws, c.concepts, c.median
+                   m.score_std, m.draws, c.concepts, c.median, c.auroc_clap, c.auroc_clap_low, c.auroc_clap_high
             FROM browse c
             LEFT JOIN (SELECT * FROM monosemanticity
                        WHERE sae_id = $sae AND method = $method AND latent_id = $latent) m USING (latent_id)

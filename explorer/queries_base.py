@@ -26,7 +26,8 @@ PARTS_KEPT = 16
 _BROWSE = """
     CREATE OR REPLACE TABLE browse AS
     SELECT c.*, l.density, l.clips_active, l.max_activation, d.auroc, d.auroc_low, d.auroc_high,
-           d.label AS auroc_label, count(*) OVER (PARTITION BY c.sae_id, c.method) AS concepts, m.median,
+           d.label AS auroc_label, d.auroc_clap, d.auroc_clap_low, d.auroc_clap_high,
+           count(*) OVER (PARTITION BY c.sae_id, c.method) AS concepts, m.median,
            lower(c.name || ' ' || c.description || ' ' || coalesce(array_to_string(c.captions, ' '), '')) AS words
     FROM concepts c LEFT JOIN latents l USING (sae_id, latent_id)
     LEFT JOIN detection d USING (sae_id, method, latent_id)

@@ -21,6 +21,10 @@ AUROC = (
     "Detection: how well the latent's clip score r tells held-out clips that carry its class from the others, as the "
     "area under the ROC curve; the class was chosen on the probing clips. .5 is chance, 1 is perfect."
 )
+AUROC_CLAP = (
+    "Name by sound: how well the CLAP cosine of name and clip tells the held-out clips on which the latent fires from "
+    "the others, as the area under the ROC curve. No label and no listener is needed. .5 is chance, 1 is perfect."
+)
 _COLUMNS = (  # sort, head, class, definition
     ("monosemanticity", "m", "m", MONOSEMANTICITY),
     ("density", "density", "d", DENSITY),
@@ -106,11 +110,15 @@ def why(c: Concept) -> str:
     """The evidence of the name: the captions it was made from with the name's words marked, and by what."""
     items = "".join(f"<li>{_with_marks(text, c.row.name)}</li>" for text in c.captions)
     captions = f"<ol>{items}</ol>" if items else "<p>No captions are stored for this concept.</p>"
-    support = "" if c.support is None else f" {share(c.support)} of the captions carry the name's phrase."
+    support = f" {share(c.support)} of the captions carry the name's phrase." if c.support else ""
+    found = f"<b>{figure(c.auroc_clap, c.auroc_clap_low, c.auroc_clap_high)}</b> (chance .5) {tip(AUROC_CLAP)}"
+    by_sound = (
+        "" if c.auroc_clap is None else f'<p class="facts"><span>the name alone finds its clips {found}</span></p>'
+    )
     return (
         '<section class="why"><h3>Why this name</h3>'
         f'{captions}<p class="note">Captions of the most representative clips; words of the name are marked. '
-        f"Named by {escape(c.namer)}.{support}</p></section>"
+        f"Named by {escape(c.namer)}.{support}</p>{by_sound}</section>"
     )
 
 

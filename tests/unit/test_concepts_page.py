@@ -90,12 +90,14 @@ def test_the_evidence_of_a_name(made_up_run: Run) -> None:
     out = dict(zip(page.everything, page.open(request(latent="7")), strict=True))
     evidence = out[page.evidence]
     assert "The sound of <mark>dog</mark> <mark>barking</mark>, take 1." in evidence
+    assert "the name alone finds its clips <b>.70 <small>[.60–.80]</small></b> (chance .5)" in evidence
     assert "74 tokens above 0" in evidence
     assert "&lt;b&gt;dog&lt;/b&gt;" in evidence
     assert "latent=13" in evidence, "its neighbour"
     assert ".78 <small>[.68–.83]</small>" in out[page.head]
     bare = dict(zip(page.everything, page.open(request(latent="3")), strict=True))[page.evidence]
     assert bare.count("python -m precompute neighbours") == 2
+    assert "the name alone" not in bare
     assert "python -m precompute latents" in bare
 
 
