@@ -23,7 +23,9 @@ def rows(folder: Path = RESULTS) -> list[tuple[str, ...]]:
     for path in sorted(folder.glob("*.json")):
         for record in json.loads(path.read_text(encoding="utf-8")):
             what = ", ".join(f"{name} {_label(record[name])}" for name in APART if record.get(name) not in (None, ""))
-            shown = {**record, "what": what}
+            what += f", ours in {record['ours_compute']}" if "ours_compute" in record else ""
+            peer = " ".join(str(record[name]) for name in ("peer", "peer_compute") if record.get(name))
+            shown = {**record, "what": what, "peer": peer or None}
             out.append(tuple(_text(shown.get(name)) for name in HEADER))
     return out
 
