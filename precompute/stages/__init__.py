@@ -199,7 +199,8 @@ _DECLARED = (
     _stage(
         "judge",
         version=1,
-        needs=("steering",),
+        needs=("clips",),
+        reads_if_there=("steering",),
         uses=lambda config: {"judge": changes_verdicts(config.steering.judge)},
         models=("judge",),
         tables=("judgements", "judge_agreement", "steering_judged"),

@@ -1,7 +1,8 @@
 """Stage `judge`: a chat model reads the answers of stage `steering`, beside the rules of the tasks (Table 3).
 
 Each different answer of a task is asked about once; replies are kept on disk as they come, so a killed stage asks for
-none of them again. Without a chat model (`steering.judge.kind = "labels"`) the tables are empty.
+none of them again. Without a chat model (`steering.judge.kind = "labels"`) or without steered answers the tables are
+empty.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ FIGURE = ("method", "comparator", "sae_id", "control", "latent_id", "value")
 
 def run(ctx: Context) -> None:
     """Write the tables of `TABLES`."""
-    if ctx.config.steering.judge.kind == "labels":
+    wanted, there = ctx.config.steering.judge.kind != "labels", ctx.run.has("steering_answers")
+    if wanted and not there:
+        ctx.say("nothing to judge: stage steering has not run; the tables are empty")
+    if not wanted or not there:
         for name in TABLES:
             ctx.out.write(name, tables.empty(name))
         return

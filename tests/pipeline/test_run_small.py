@@ -41,11 +41,11 @@ SETTINGS = (
     "stages_left_out=[]",
 )
 MAY_BE_EMPTY = (
-    *("localisation", "namings", "human", "human_catches", "human_correlation"),
+    *("localisation", "stability", "namings", "human", "human_catches", "human_correlation"),
     *("steering", "steering_examples", "steering_comparators", "steering_answers"),
     *("judgements", "judge_agreement", "steering_judged"),
 )
-"""Tones have no true times, and no question that steers; nobody has rated; no chat model is named."""
+"""Tones have no true times and no question that steers; one SAE is trained; nobody has rated; no chat model is named."""
 
 
 def make_clips(folder: Path) -> Path:
