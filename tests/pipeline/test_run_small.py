@@ -45,7 +45,7 @@ MAY_BE_EMPTY = (
     *("steering", "steering_examples", "steering_comparators", "steering_answers"),
     *("judgements", "judge_agreement", "steering_judged"),
 )
-"""Tones have no true times and no question that steers; one SAE is trained; nobody has rated; no chat model is named."""
+"""Tones have no true times and no question that steers; one SAE is trained; nobody has rated; no chat model names."""
 
 
 def make_clips(folder: Path) -> Path:
