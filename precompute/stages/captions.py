@@ -62,7 +62,8 @@ def _by_model(ctx: Context, clips: list[dict[str, Any]]) -> list[dict[str, Any]]
         return batch, lm.hear(_audio(ctx, lm, [clip for _, clip in batch]))
 
     for batch, features in ahead(batched(missing, part.batch), heard, depth=part.workers, workers=max(1, part.workers)):
-        texts = lm.generate(lm.prepare(features, [names.caption_prompt] * len(batch)), names.max_new_tokens)
+        inputs = lm.prepare(features, [names.caption_prompt] * len(batch))
+        texts = lm.generate(inputs, max_new_tokens=names.max_new_tokens)
         cache.keep(dict(zip((key for key, _ in batch), texts, strict=True)))
         for _ in batch:
             next(bar, None)
