@@ -17,7 +17,6 @@ import soxr
 
 from ard import tables
 from ard.answer_cache import AnswerCache, answer_key
-from ard.prefetch import ahead
 from precompute.naming import cache_path
 from precompute.stages.base import Context, StageError, batched
 
@@ -56,13 +55,8 @@ def _by_model(ctx: Context, clips: list[dict[str, Any]]) -> list[dict[str, Any]]
     if len(cache) and len(missing) < len(clips):
         ctx.say(f"{len(clips) - len(missing):,} of {len(clips):,} captions were written before")
     bar = iter(ctx.progress(range(len(missing))))
-    part = ctx.config.activations
-
-    def heard(batch: list[Any]) -> tuple[list[Any], Any]:
-        return batch, lm.hear(_audio(ctx, lm, [clip for _, clip in batch]))
-
-    for batch, features in ahead(batched(missing, part.batch), heard, depth=part.workers, workers=max(1, part.workers)):
-        inputs = lm.prepare(features, [names.caption_prompt] * len(batch))
+    for batch in batched(missing, ctx.config.activations.batch):
+        inputs = lm.prepare(_audio(ctx, lm, [clip for _, clip in batch]), [names.caption_prompt] * len(batch))
         texts = lm.generate(inputs, max_new_tokens=names.max_new_tokens)
         cache.keep(dict(zip((key for key, _ in batch), texts, strict=True)))
         for _ in batch:

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ard import tables
 from ard.answer_cache import answer_key
-from ard.prefetch import ahead
 from ard.vector_cache import VectorCache
 from precompute.stages.base import Context, batched
 
@@ -32,16 +29,10 @@ def run(ctx: Context) -> None:
     if len(kept) and len(missing) < len(clips):
         ctx.say(f"{len(clips) - len(missing):,} of {len(clips):,} clips were embedded before")
     bar = iter(ctx.progress(range(len(missing))))
-
-    def embedded(batch: list[Any]) -> tuple[list[str], np.ndarray]:
+    for batch in batched(missing, BATCH):
         sounds = ctx.load_audio(clip["audio"] for _, clip in batch)
-        return [key for key, _ in batch], clap.embed_audio(sounds, rate, batch_size=BATCH).numpy()
-
-    # Two batches at a time: one's spectrograms, in one thread, beside the other's model.
-    together = 2 if ctx.models.device == "cpu" else 1
-    for keys_of_batch, vectors in ahead(batched(missing, BATCH), embedded, depth=together, workers=together):
-        kept.add(keys_of_batch, vectors)
-        for _ in keys_of_batch:
+        kept.add([key for key, _ in batch], clap.embed_audio(sounds, rate, batch_size=BATCH).numpy())
+        for _ in batch:
             next(bar, None)
     next(bar, None)  # ends the bar
     kept.flush()
