@@ -44,7 +44,8 @@ class Run:
         run = cls(path)
         if run.path.exists() and not run.path.is_dir():
             raise RunError(f"{run.path} is a file; --run needs a folder for the run.")
-        known = {"manifest.json", "tables", "audio", "sae", "activations", "ratings.duckdb", "report.html", "report.md"}
+        known = {"manifest.json", "tables", "audio", "sae", "activations", "ratings.duckdb"}
+        known |= {"report", "report.html", "report.md"}
         if run.path.is_dir() and not (run.path / "manifest.json").is_file():
             other = sorted(p.name for p in run.path.iterdir() if p.name not in known and not p.name.startswith(HIDDEN))
             if other:

@@ -60,7 +60,7 @@ def require_memory(family: Family, source: Path | str, config: Any, place: Place
     """What the model needs; refused where it cannot fit.
 
     Raises:
-        ModelError: the device has, or the host on the way there has, less memory free than needed.
+        ModelError: the device has less memory free than needed. The host's is not looked at on the way to a GPU.
     """
     own = family.own_config(config)
     need = Need(weight_bytes(tensors_of(family, source, own), place), work_bytes(own, place))

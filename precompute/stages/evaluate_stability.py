@@ -32,10 +32,14 @@ def stability_rows(ctx: Context, clips: Labelled, found: Sequence[NamedConcepts]
     if not seeds or not mine:
         return []
     sae = TopKSAE.load(ctx.run.sae_dir(sae_id))
+    entry = _entry(ctx.config, sae)
+    if entry is None:
+        ctx.say(f"{sae_id} is none of the configured SAEs, so it is not trained again; table stability is empty")
+        return []
     ours = _decoder(sae)[mine[0].latent_ids]
     rows: list[Row] = []
     for seed in range(ctx.config.seed + 1, ctx.config.seed + 1 + seeds):
-        other = train_one(replace(ctx, config=_with_seed(ctx.config, seed)), _entry(ctx.config, sae))
+        other = train_one(replace(ctx, config=_with_seed(ctx.config, seed)), entry)
         live = _live(ctx, clips, other.sae)
         key = {"sae_id": sae_id, "seed": seed, "concepts": len(ours), "threshold": FOUND}
         if live.any():
@@ -54,15 +58,11 @@ def _with_seed(config: Config, seed: int) -> Config:
     return replace(config, seed=seed, train=replace(config.train, loss_clips=0))
 
 
-def _entry(config: Config, sae: TopKSAE) -> SAEEntry:
-    """The settings behind the default SAE."""
-    cfg = sae.cfg
-    same = [
-        e
-        for e in config.sae
-        if (f"layers.{e.layer}", e.expansion, e.k, e.recipe) == (cfg.hookpoint, cfg.expansion, cfg.k, cfg.recipe)
-    ]
-    return same[0] if same else config.sae[0]
+def _entry(config: Config, sae: TopKSAE) -> SAEEntry | None:
+    """The settings behind the default SAE; None where it came from elsewhere."""
+    wanted = sae.cfg.hookpoint, sae.cfg.expansion, sae.cfg.k, sae.cfg.recipe
+    same = (e for e in config.sae if (f"layers.{e.layer}", e.expansion, e.k, e.recipe) == wanted)
+    return next(same, None)
 
 
 def _decoder(sae: TopKSAE) -> np.ndarray:

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from ard import stability
+from ard.sae import TopKSAE
+from ard.sae_config import SAEConfig
 from ard.stability import StabilityError, returned, share_found
+from precompute.config import build
+from precompute.stages.evaluate_stability import _entry
 
 
 def test_cosines_by_hand() -> None:
@@ -50,3 +54,11 @@ def test_the_same_directions_return_and_random_ones_do_not() -> None:
 def test_widths_that_differ_are_refused() -> None:
     with pytest.raises(StabilityError, match=r"\(2, 3\) and \(2, 4\)"):
         returned(np.ones((2, 3)), np.ones((2, 4)))
+
+
+def test_an_sae_from_elsewhere_has_no_settings_to_train_it_again_with() -> None:
+    config = build({"data": {"source": "audio", "audio": "x"}, "sae": [{"layer": 1, "expansion": 2, "k": 3}]})
+    known = TopKSAE(SAEConfig("layers.1", d_in=4, expansion=2, k=3, recipe=config.sae[0].recipe))
+    assert _entry(config, known) == config.sae[0]
+    other = TopKSAE(SAEConfig("layers.1", d_in=4, expansion=4, k=3, recipe=config.sae[0].recipe))
+    assert _entry(config, other) is None

@@ -10,6 +10,7 @@ import pytest
 
 from ard import files, tables
 from ard.store import Run, RunError
+from precompute.stages import STAGES
 
 
 def captions(*clip_ids: str, text: str = "rain") -> pa.Table:
@@ -134,6 +135,13 @@ def test_manifest_updates_keep_what_is_there(run: Run) -> None:
 def test_opening_what_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"is not a run .*no manifest.json"):
         Run.open(tmp_path)
+
+
+def test_a_run_whose_manifest_was_deleted_is_taken_up_again(tmp_path: Path) -> None:
+    outputs = {name for stage in STAGES.values() for name in (*stage.folders, *stage.files)}
+    for name in (*outputs, "tables", "ratings.duckdb", ".cache"):
+        (tmp_path / name).mkdir()
+    assert Run.create(tmp_path).manifest == {}
 
 
 def test_a_folder_with_other_things_is_not_taken_for_a_run(tmp_path: Path) -> None:
